@@ -167,5 +167,7 @@ def layout_from_dict(data: dict[str, Any]) -> Layout:
     try:
         layout: Layout = kinds[fields.pop("kind")](**fields)
     except (KeyError, TypeError) as error:
-        raise DataError(f"layout {data!r} is not one", rule=f"kind is one of {list(kinds)}") from error
+        raise DataError(
+            f"layout {data!r} is not one", rule=f"kind is one of {list(kinds)}"
+        ) from error
     return layout

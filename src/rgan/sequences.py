@@ -57,6 +57,9 @@ class Sequences:
         step: time between two steps, in ``step_unit``.
         step_unit: "h", "s", "day", or "step" where time has no unit.
         layout: how this maps back to an array, an image or a table.
+        starts: (N,) for windows cut from longer series: the step of its subject's series at which a
+            window begins, so that a split by time can keep overlapping windows apart.
+        part: (N,) "train" or "test" where a data set comes with an official split.
         label_name: what the labels are called, "label" unless the source says otherwise.
         name: what the data set is called, for titles; never used to find anything.
 
@@ -80,6 +83,8 @@ class Sequences:
     step: float = 1.0
     step_unit: str = "step"
     layout: Layout = field(default_factory=ArrayLayout)
+    starts: NDArray[np.int64] | None = None
+    part: NDArray[np.str_] | None = None
     label_name: str = "label"
     name: str = "data"
 
@@ -98,7 +103,8 @@ class Sequences:
         put(self, "feature_names", names)
         put(self, "units", units)
         put(self, "labels", _as_column(self.labels, n, "labels"))
-        put(self, "subjects", _as_column(self.subjects, n, "subjects"))
+        for column in ("subjects", "starts", "part"):
+            put(self, column, _as_column(getattr(self, column), n, column))
         static = None if self.static is None else np.asarray(self.static, dtype=np.float32)
         put(self, "static", static)
         put(self, "static_info", tuple(self.static_info))
@@ -184,6 +190,8 @@ class Sequences:
             labels=take(self.labels),
             static=take(self.static),
             subjects=take(self.subjects),
+            starts=take(self.starts),
+            part=take(self.part),
         )
 
     def with_features(self, keep: Sequence[str]) -> Sequences:
@@ -240,7 +248,9 @@ class Sequences:
                 return a is b
             return np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f")
 
-        arrays = ("values", "observed", "lengths", "labels", "static", "subjects")
+        arrays = (
+            *("values", "observed", "lengths", "labels", "static", "subjects", "starts", "part"),
+        )
         plain = ("static_info", "feature_names", "units", "step", "step_unit", "layout")
         return all(same(getattr(self, a), getattr(other, a)) for a in arrays) and all(
             getattr(self, p) == getattr(other, p) for p in plain
@@ -268,7 +278,7 @@ def concatenate(parts: Sequence[Sequences]) -> Sequences:
         columns = [getattr(part, what) for part in parts]
         return None if any(c is None for c in columns) else np.concatenate(columns)
 
-    names = ("values", "observed", "lengths", "labels", "static", "subjects")
+    names = ("values", "observed", "lengths", "labels", "static", "subjects", "starts", "part")
     return replace(first, **{name: join(name) for name in names})  # type: ignore[arg-type]
 
 
@@ -379,9 +389,7 @@ def _check_names(names: tuple[str, ...], units: tuple[str, ...], f: int) -> None
         raise DataError(f'the feature name "{doubled[0]}" occurs twice', rule="names are unique")
 
 
-def _check_static(
-    static: NDArray[np.float32] | None, info: tuple[Static, ...], n: int
-) -> None:
+def _check_static(static: NDArray[np.float32] | None, info: tuple[Static, ...], n: int) -> None:
     columns = 0 if static is None else static.shape[-1]
     if static is not None and static.shape != (n, len(info)):
         raise DataError(

@@ -1,0 +1,1 @@
+"""Sources, files, tables, windows and splits: everything that becomes ``Sequences``."""

@@ -1,0 +1,1 @@
+"""Networks: generators and critics over packed sequences."""

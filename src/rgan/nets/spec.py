@@ -1,0 +1,64 @@
+"""What a generator has to make and a critic to judge: sizes and kinds, without data.
+
+Shape letters: N sequences, T steps, F value features, M mask channels, D = F + M channels,
+S static columns, C condition columns.
+
+This module does not import torch, so that rooms that only describe data stay light.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+StaticOutput = Literal["continuous", "binary", "categorical"]
+
+
+@dataclass(frozen=True)
+class SequenceSpec:
+    """Sizes and kinds of one packed data set.
+
+    A packed sequence is x (T, D): first F scaled values (0 where not observed or past the length),
+    then M mask channels of 0 and 1 (1 = observed), one for each feature that is ever unobserved.
+    Beside it stands static (S,): continuous columns scaled, binary columns 0 or 1, categorical ones
+    one-hot.
+
+    Args:
+        steps: T.
+        values: F.
+        masks: the indices of the features that have a mask channel, ascending (M of them).
+        statics: kind and number of columns of each static attribute; categorical ones have K.
+        condition: C.
+        variable_length: whether sequences differ in length.
+        bounded: whether values lie in [-1, 1], so that a generator may end in tanh.
+    """
+
+    steps: int
+    values: int
+    masks: tuple[int, ...] = ()
+    statics: tuple[tuple[StaticOutput, int], ...] = ()
+    condition: int = 0
+    variable_length: bool = False
+    bounded: bool = False
+
+    @property
+    def channels(self) -> int:
+        """D = F + M."""
+        return self.values + len(self.masks)
+
+    @property
+    def static(self) -> int:
+        """S."""
+        return sum(size for _, size in self.statics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SequenceSpec:
+        """The spec that ``to_dict`` wrote."""
+        fields = dict(data)
+        fields["masks"] = tuple(fields["masks"])
+        fields["statics"] = tuple((kind, int(size)) for kind, size in fields["statics"])
+        return cls(**fields)

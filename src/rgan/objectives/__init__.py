@@ -1,0 +1,1 @@
+"""Losses as pure functions of critic scores, penalties of critic and batch."""

@@ -1,0 +1,1 @@
+"""The training loop: it emits events and imports no listener."""

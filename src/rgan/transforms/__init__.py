@@ -1,0 +1,1 @@
+"""Scaling that can be undone, and packing into what networks read."""
