@@ -1,0 +1,74 @@
+"""Settings of the networks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Cell = Literal["lstm", "gru"]
+Readout = Literal["sequence", "last", "pool"]
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class GeneratorConfig:
+    """Section ``[generator]``: noise and condition in, a packed sequence out."""
+
+    cell: Cell = "lstm"
+    """Recurrent cell: lstm or gru."""
+    hidden: int = Field(default=128, ge=1)
+    """Units of each recurrent layer and direction."""
+    layers: int = Field(default=1, ge=1)
+    """Recurrent layers on top of each other."""
+    bidirectional: bool = True
+    """Whether each layer also reads the noise backwards in time."""
+    convs_before: int = Field(default=0, ge=0)
+    """Convolutions over time between the noise and the recurrence."""
+    convs_after: int = Field(default=1, ge=0)
+    """Convolutions over time between the recurrence and the output."""
+    kernel: int = Field(default=5, ge=1)
+    """Width of the convolutions in steps; odd."""
+    noise_global: int = Field(default=32, ge=0)
+    """Size of the noise vector that a whole sequence shares."""
+    noise_step: int = Field(default=8, ge=0)
+    """Size of the noise vector of each step."""
+    position: bool = True
+    """Whether each step is told where it stands in the sequence."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CriticConfig:
+    """Section ``[critic]``: a packed sequence and its condition in, votes out."""
+
+    cell: Cell = "lstm"
+    """Recurrent cell: lstm or gru."""
+    hidden: int = Field(default=64, ge=1)
+    """Units of each recurrent layer and direction."""
+    layers: int = Field(default=1, ge=1)
+    """Recurrent layers on top of each other."""
+    bidirectional: bool = True
+    """Whether each layer also reads the sequence backwards."""
+    convs: int = Field(default=2, ge=0)
+    """Convolutions over time before the recurrence."""
+    channels: int = Field(default=64, ge=1)
+    """Channels of those convolutions."""
+    kernel: int = Field(default=5, ge=1)
+    """Width of the convolutions in steps; odd."""
+    differences: bool = True
+    """Whether the critic also sees the first differences between observed neighbours."""
+    readout: Readout = "pool"
+    """One vote at every step (sequence), one from the last state (last), or one from the mean and
+    maximum over the steps (pool)."""
+    projection: bool = True
+    """Whether the condition also enters by an inner product with the state (projection critic,
+    Miyato & Koyama 2018), beside being part of the input."""
+    position: bool = True
+    """Whether each step is told where it stands in the sequence."""
+    batch_statistics: bool = False
+    """Whether the critic sees the spread within the batch (against collapse, Karras et al. 2018,
+    section 3). The spread is taken over real and over generated sequences apart."""
+    spectral_norm: bool = False
+    """Whether each weight matrix's largest singular value is held at 1 or below after every update
+    (Miyato et al. 2018, by projection, so that it fits recurrent weights too)."""

@@ -1,0 +1,165 @@
+"""The generator: noise and a condition in, a packed sequence out.
+
+Shape letters: N sequences, T steps, F value features, M mask channels, D = F + M, S static columns,
+C condition columns, G global and E per-step noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rgan.nets.batch import Batch
+from rgan.nets.config import GeneratorConfig
+from rgan.nets.layers import (
+    POSITION_CHANNELS,
+    Convolutions,
+    Recurrence,
+    positions,
+    spread_over_steps,
+)
+from rgan.nets.spec import SequenceSpec
+
+
+@dataclass(frozen=True)
+class Noise:
+    """All that is random in a sample, so that the same noise always gives the same sequence.
+
+    Args:
+        whole: (N, G) normal, shared by all steps.
+        steps: (N, T, E) normal, one for each step.
+        masks: (N, T, M) logistic, decides between observed and not where the generator is unsure.
+        static: (N, S) Gumbel or logistic, the same for binary and categorical attributes.
+    """
+
+    whole: Tensor
+    steps: Tensor
+    masks: Tensor
+    static: Tensor
+
+    def to(self, device: torch.device | str) -> Noise:
+        """The same noise on another device."""
+        return Noise(*(part.to(device) for part in vars(self).values()))
+
+
+class Generator(nn.Module):
+    """RGAN's generator (Esteban et al. 2017, section 3), with what clinical data need beside it.
+
+    Static attributes are drawn first, from the global noise and the condition; the recurrence reads
+    the noise of each step together with all of these; a linear head makes the values and the logits
+    of what is observed. The mask is a hard 0/1 decision with a straight-through gradient (Bengio et
+    al. 2013, arXiv 1308.3432), so that the critic never sees a soft mask.
+    """
+
+    def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.spec, self.config = spec, config
+        around = config.noise_global + spec.condition
+        if spec.static:
+            self.static_net = nn.Sequential(
+                nn.Linear(max(1, around), config.hidden),
+                nn.LeakyReLU(0.2),
+                nn.Linear(config.hidden, spec.static),
+            )
+        size = config.noise_step + around + spec.static
+        size += POSITION_CHANNELS if config.position else 0
+        self.before = Convolutions(max(1, size), config.hidden, config.convs_before, config.kernel)
+        self.recurrence = Recurrence(
+            config.cell, self.before.size, config.hidden, config.layers, config.bidirectional
+        )
+        self.after = Convolutions(
+            self.recurrence.size, config.hidden, config.convs_after, config.kernel
+        )
+        self.head = nn.Linear(self.after.size, spec.channels)
+
+    def draw_noise(self, n: int, random: torch.Generator) -> Noise:
+        """Noise for n sequences from this random state, on its device."""
+        spec, config, device = self.spec, self.config, random.device
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=random, device=device)
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=random, device=device).clamp(1e-6, 1 - 1e-6)
+
+        masks = torch.logit(uniform(n, spec.steps, len(spec.masks)))
+        static = uniform(n, spec.static)
+        parts = []
+        for start, stop, kind in _groups(spec):
+            part = static[:, start:stop]
+            parts.append(-torch.log(-torch.log(part)) if kind == "categorical" else part.logit())
+        gumbel = torch.cat(parts, dim=1) if parts else static
+        return Noise(
+            normal(n, config.noise_global), normal(n, spec.steps, config.noise_step), masks, gumbel
+        )
+
+    def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
+        """A batch of sequences of these lengths under these conditions."""
+        spec, config, steps = self.spec, self.config, self.spec.steps
+        around_NK = torch.cat([noise.whole, condition_NC], dim=1)
+        static_NS = condition_NC[:, :0]
+        if spec.static:
+            seed = around_NK if around_NK.shape[1] else torch.zeros_like(noise.static[:, :1])
+            static_NS = self._decide_static(self.static_net(seed), noise.static)
+        row_NK = torch.cat([around_NK, static_NS], dim=1)
+        parts = [noise.steps, spread_over_steps(row_NK, steps)]
+        if config.position:
+            parts.append(positions(lengths_N, steps, noise.steps.dtype))
+        x_NTI = torch.cat(parts, dim=2)
+        if x_NTI.shape[2] == 0:  # no noise, no condition, no position: still a network
+            x_NTI = noise.steps.new_zeros(len(lengths_N), steps, 1)
+        states_NTH = self.after(self.recurrence(self.before(x_NTI)))
+        out_NTD = self.head(states_NTH)
+        return self._finish(out_NTD, static_NS, noise, lengths_N, condition_NC)
+
+    def _finish(
+        self, out_NTD: Tensor, static_NS: Tensor, noise: Noise, lengths: Tensor, condition: Tensor
+    ) -> Batch:
+        """Values and masks from the head's output, zero where nothing is observed."""
+        spec = self.spec
+        values_NTF, logits_NTM = out_NTD[..., : spec.values], out_NTD[..., spec.values :]
+        if spec.bounded:
+            values_NTF = torch.tanh(values_NTF)
+        batch = Batch(out_NTD, static_NS, lengths, condition)
+        valid_NT1 = batch.valid[..., None]
+        if not spec.masks:
+            return batch.with_content(values_NTF * valid_NT1, static_NS)
+        masks_NTM = straight_through_step(logits_NTM + noise.masks) * valid_NT1
+        observed_NTF = valid_NT1.expand(-1, -1, spec.values)
+        if len(spec.masks) == spec.values:
+            observed_NTF = masks_NTM
+        else:
+            columns = torch.tensor(spec.masks, device=out_NTD.device)
+            observed_NTF = observed_NTF.index_copy(2, columns, masks_NTM)
+        return batch.with_content(torch.cat([values_NTF * observed_NTF, masks_NTM], 2), static_NS)
+
+    def _decide_static(self, out_NS: Tensor, noise_NS: Tensor) -> Tensor:
+        parts = []
+        for start, stop, kind in _groups(self.spec):
+            part, random = out_NS[:, start:stop], noise_NS[:, start:stop]
+            if kind == "binary":
+                part = straight_through_step(part + random)
+            elif kind == "categorical":
+                soft = torch.softmax(part + random, dim=1)
+                hard = nn.functional.one_hot(soft.argmax(1), soft.shape[1]).to(soft.dtype)
+                part = hard + soft - soft.detach()
+            parts.append(part)
+        return torch.cat(parts, dim=1)
+
+
+def straight_through_step(logits: Tensor) -> Tensor:
+    """1 where the logit is above 0, else 0; its gradient is the sigmoid's."""
+    soft = torch.sigmoid(logits)
+    return (logits > 0).to(soft.dtype) + soft - soft.detach()
+
+
+def _groups(spec: SequenceSpec) -> list[tuple[int, int, str]]:
+    """Start, stop and kind of each static attribute's columns."""
+    groups: list[tuple[int, int, str]] = []
+    start = 0
+    for kind, size in spec.statics:
+        groups.append((start, start + size, kind))
+        start += size
+    return groups

@@ -1,0 +1,115 @@
+"""Adversarial objectives: pure functions of critic scores, element by element.
+
+Each takes scores of real and of generated sequences of one shape (N, V), high = real, unbounded,
+and gives losses of that shape; the caller weighs and averages them. So per-step votes (Esteban et
+al. 2017, section 3: the mean over the steps of each step's cross-entropy) and one vote a sequence
+are one code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+ObjectiveName = Literal[
+    "bce", "saturating", "hinge", "least-squares", "wasserstein", "relativistic"
+]
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ObjectiveConfig:
+    """Section ``[objective]``: what critic and generator minimise."""
+
+    name: ObjectiveName = "relativistic"
+    """bce (non-saturating generator), saturating (the minimax generator of the first GAN), hinge,
+    least-squares, wasserstein, or relativistic (pairing)."""
+    smooth_real: float = Field(default=0.0, ge=0.0, lt=0.5)
+    """One-sided label smoothing: how far below 1 the critic's target for real sequences is; for bce
+    and least-squares."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A pair of losses.
+
+    Args:
+        critic: (real_NV, fake_NV, smooth) to losses (N, V) that the critic minimises.
+        generator: (real_NV, fake_NV) to losses (N, V) that the generator minimises.
+        needs_real: whether the generator's loss depends on the real scores.
+    """
+
+    critic: Callable[[Tensor, Tensor, float], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    needs_real: bool = False
+
+
+def _bce_critic(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
+    # Cross-entropy with the target 1 - smooth for real: softplus(r) - (1 - smooth) r.
+    return softplus(real) - (1 - smooth) * real + softplus(fake)
+
+
+def _bce_generator(real: Tensor, fake: Tensor) -> Tensor:
+    return softplus(-fake)
+
+
+def _saturating_generator(real: Tensor, fake: Tensor) -> Tensor:
+    return -softplus(fake)
+
+
+def _hinge_critic(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
+    return relu(1 - real) + relu(1 + fake)
+
+
+def _least_squares_critic(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
+    return (real - (1 - smooth)) ** 2 + fake**2
+
+
+def _least_squares_generator(real: Tensor, fake: Tensor) -> Tensor:
+    return (fake - 1) ** 2
+
+
+def _wasserstein_critic(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
+    return fake - real
+
+
+def _linear_generator(real: Tensor, fake: Tensor) -> Tensor:
+    return -fake
+
+
+def _relativistic_critic(real: Tensor, fake: Tensor, smooth: float) -> Tensor:
+    return softplus(fake - real)
+
+
+def _relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    return softplus(real - fake)
+
+
+OBJECTIVES: dict[ObjectiveName, Objective] = {
+    # Goodfellow et al. 2014 (arXiv 1406.2661), section 3, with the generator that does not saturate
+    "bce": Objective(_bce_critic, _bce_generator),
+    # the same paper's minimax game
+    "saturating": Objective(_bce_critic, _saturating_generator),
+    # Lim & Ye 2017 (arXiv 1705.02894)
+    "hinge": Objective(_hinge_critic, _linear_generator),
+    # Mao et al. 2017 (arXiv 1611.04076), a=0, b=c=1
+    "least-squares": Objective(_least_squares_critic, _least_squares_generator),
+    # Arjovsky et al. 2017 (arXiv 1701.07875)
+    "wasserstein": Objective(_wasserstein_critic, _linear_generator),
+    # Jolicoeur-Martineau 2018 (arXiv 1807.00734), in the pairing form of Huang et al. 2024 (R3GAN)
+    "relativistic": Objective(_relativistic_critic, _relativistic_generator, needs_real=True),
+}
+
+
+def weighted_mean(loss_NV: Tensor, weight_NV: Tensor) -> Tensor:
+    """One number: each sequence's weighted mean over its votes, averaged over the sequences.
+
+    A sequence counts the same whatever its length.
+    """
+    per_sequence = (loss_NV * weight_NV).sum(1) / weight_NV.sum(1).clamp(min=1.0)
+    return per_sequence.mean()

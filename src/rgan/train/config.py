@@ -1,0 +1,54 @@
+"""Settings of the training loop and its optimisers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class OptimizerConfig:
+    """Sections ``[generator_optimizer]`` and ``[critic_optimizer]``."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    """adam or plain sgd."""
+    rate: float = Field(default=1e-3, gt=0.0)
+    """Learning rate."""
+    beta1: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Adam's decay of the mean gradient, or SGD's momentum."""
+    beta2: float = Field(default=0.99, ge=0.0, lt=1.0)
+    """Adam's decay of the squared gradient."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainConfig:
+    """Section ``[train]``: how long, in what portions, how watched."""
+
+    steps: int = Field(default=4000, ge=1)
+    """Generator updates in all, where ``epochs`` is 0."""
+    epochs: int = Field(default=0, ge=0)
+    """Passes over the training sequences; 0 takes as many as ``steps`` need."""
+    batch_size: int = Field(default=64, ge=1)
+    """Sequences in a batch."""
+    critic_steps: int = Field(default=1, ge=1)
+    """Critic updates for each generator update."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rates over the whole training: constant, or down to a twentieth along a cosine."""
+    warmup: int = Field(default=100, ge=0)
+    """Updates over which the learning rates rise from zero."""
+    average: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """Decay of the averaged generator weights (EMA) that sample; 0 samples with the last ones."""
+    seed: int = Field(default=0, ge=0)
+    """Everything random follows from it."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    checkpoint_minutes: float = Field(default=2.0, gt=0.0)
+    """A checkpoint is written at the end of an epoch when this many minutes have passed."""
+    keep: int = Field(default=3, ge=1)
+    """How many of the newest checkpoints stay; the best always does."""
+    figures: int = Field(default=10, ge=0)
+    """How many times while training samples from constant noise are drawn."""

@@ -1,0 +1,227 @@
+"""The adversarial loop: from data and a state to a better state, telling listeners what happens.
+
+It knows no progress bar, no file and no figure; see ``events``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rgan.errors import DivergedError
+from rgan.nets.batch import Batch, join
+from rgan.nets.layers import limit_spectral_norm
+from rgan.objectives.losses import OBJECTIVES, Objective, ObjectiveConfig, weighted_mean
+from rgan.objectives.penalties import PenaltyConfig, penalty
+from rgan.train.config import TrainConfig
+from rgan.train.events import Ended, EpochEnded, Listener, Started, Stepped
+from rgan.train.randomness import Stream, batch_rows, torch_random
+from rgan.train.state import TrainState
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training is divided.
+
+    Args:
+        batch: sequences in a batch.
+        batches: batches in an epoch.
+        steps: generator updates in an epoch.
+        total: generator updates in all.
+    """
+
+    batch: int
+    batches: int
+    steps: int
+    total: int
+
+
+def make_plan(config: TrainConfig, n: int) -> Plan:
+    """The plan for n sequences. A last, smaller batch is left out of an epoch; the next epoch has
+    another order, so no sequence is left out of the training."""
+    batch = min(config.batch_size, n)
+    batches = max(1, n // batch)
+    steps = max(1, batches // config.critic_steps)
+    epochs = config.epochs or -(-config.steps // steps)
+    return Plan(batch, batches, steps, epochs * steps)
+
+
+def train(
+    state: TrainState,
+    data: Batch,
+    objective: ObjectiveConfig,
+    penalties: PenaltyConfig,
+    listener: Listener,
+    should_stop: Callable[[], str] = lambda: "",
+) -> Ended:
+    """Train until the plan's end or until asked to stop.
+
+    Args:
+        state: what is trained, in place; begins at ``state.step``.
+        data: all training sequences, on the state's device.
+        listener: is told every event.
+        should_stop: asked after each step; a non-empty reason ends the training there.
+
+    Returns:
+        The event that ended it, which the listener has had as well.
+
+    Raises:
+        DivergedError: a loss or weight is not finite; says the epoch, the network and what to try.
+            The ``Ended`` event with status "failed" has been emitted before.
+    """
+    config, plan = state.config, make_plan(state.config, len(data))
+    updater = _Updater(state, data, plan, OBJECTIVES[objective.name], objective, penalties)
+    started = time.monotonic()
+    listener(
+        Started(
+            state.step,
+            state.step // plan.steps,
+            total_steps=plan.total,
+            steps_per_epoch=plan.steps,
+            sequences=len(data),
+            parameters=state.parameters(),
+            device=str(state.device),
+        )
+    )
+    status, reason = "finished", ""
+    meter = _Meter()
+    # Reading a loss waits for a GPU; on a CPU it is free.
+    interval = 1 if state.device.type == "cpu" else 10
+    while state.step < plan.total:
+        rates = state.set_rates(plan.total)
+        losses = updater.update()
+        state.step += 1
+        epoch, place = divmod(state.step, plan.steps)
+        if state.step % interval == 0 or place == 0:
+            numbers = {name: float(value) for name, value in losses.items()}
+            _check_losses(numbers, state, epoch, listener, time.monotonic() - started)
+            meter.add(numbers)
+            listener(Stepped(state.step, epoch, losses=numbers, rates=rates))
+        if place == 0:
+            listener(meter.finish(state.step, epoch, rates, plan, config))
+        reason = should_stop()
+        if reason:
+            status = "interrupted"
+            break
+    seconds = time.monotonic() - started
+    ended = Ended(state.step, state.step // plan.steps, status, reason, seconds)
+    listener(ended)
+    return ended
+
+
+class _Updater:
+    """One update of critic and generator."""
+
+    def __init__(
+        self,
+        state: TrainState,
+        data: Batch,
+        plan: Plan,
+        objective: Objective,
+        config: ObjectiveConfig,
+        penalties: PenaltyConfig,
+    ) -> None:
+        self.state, self.data, self.plan = state, data, plan
+        self.objective, self.config, self.penalties = objective, config, penalties
+
+    def update(self) -> dict[str, Tensor]:
+        """Critic updates, then a generator update that reuses the last batch they made."""
+        state, k = self.state, self.state.config.critic_steps
+        losses: dict[str, Tensor] = {}
+        for i in range(k):
+            real, fake = self._batches(state.step * k + i, with_history=i == k - 1)
+            losses |= self._update_critic(real, fake.detach(), state.step * k + i)
+        losses["generator"] = self._update_generator(real, fake)
+        if state.config.average:
+            state.update_average()
+        return losses
+
+    def _batches(self, number: int, with_history: bool) -> tuple[Batch, Batch]:
+        """Real sequences, and as many generated under their conditions and lengths."""
+        seed, plan, device = self.state.config.seed, self.plan, self.state.device
+        rows = batch_rows(seed, number, plan.batches, plan.batch, len(self.data))
+        real = self.data.take(torch.from_numpy(rows).to(device))
+        random = torch_random(seed, Stream.NOISE, number, device)
+        with torch.set_grad_enabled(with_history):
+            noise = self.state.generator.draw_noise(len(real), random)
+            return real, self.state.generator(noise, real.lengths, real.condition)
+
+    def _update_critic(self, real: Batch, fake: Batch, number: int) -> dict[str, Tensor]:
+        state, critic = self.state, self.state.critic
+        on_real, on_fake = critic(join([real, fake]), 2).split(len(real))
+        weight = on_real.weight
+        per_vote = self.objective.critic(on_real.score, on_fake.score, self.config.smooth_real)
+        loss = weighted_mean(per_vote, weight)
+        losses = {"critic": loss.detach()}
+        if self.penalties.name != "none" and number % self.penalties.every == 0:
+            random = torch_random(state.config.seed, Stream.PENALTY, number, state.device)
+            scores = on_real.mean(), on_fake.mean()
+            extra = penalty(self.penalties, critic, real, fake, scores, random)
+            losses["penalty"] = extra.detach()
+            loss = loss + extra
+        state.critic_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.critic_optimizer.step()
+        if critic.config.spectral_norm:
+            limit_spectral_norm(critic)
+        return losses
+
+    def _update_generator(self, real: Batch, fake: Batch) -> Tensor:
+        state, critic = self.state, self.state.critic
+        critic.requires_grad_(False)  # its weights' gradients would be thrown away
+        votes = critic(fake)
+        score_real = votes.score
+        if self.objective.needs_real:
+            with torch.no_grad():
+                score_real = critic(real).score
+        per_vote = self.objective.generator(score_real, votes.score)
+        loss = weighted_mean(per_vote, votes.weight)
+        state.generator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        critic.requires_grad_(True)
+        state.generator_optimizer.step()
+        return loss.detach()
+
+
+class _Meter:
+    """Means over an epoch."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.since = time.monotonic()
+
+    def add(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def finish(
+        self, step: int, epoch: int, rates: dict[str, float], plan: Plan, config: TrainConfig
+    ) -> EpochEnded:
+        seconds = time.monotonic() - self.since
+        seen = plan.steps * plan.batch * config.critic_steps
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.__init__()  # type: ignore[misc]  # begin again
+        return EpochEnded(step, epoch, means, rates, seconds, seen / max(seconds, 1e-9))
+
+
+def _check_losses(
+    losses: dict[str, float], state: TrainState, epoch: int, listener: Listener, seconds: float
+) -> None:
+    bad = [name for name, value in losses.items() if not abs(value) < float("inf")]
+    if not bad:
+        return
+    network = "generator" if bad == ["generator"] else "critic"
+    error = DivergedError(
+        f"epoch {epoch}, step {state.step}: the loss of the {network} is {losses[bad[0]]}",
+        rule="losses are finite",
+        reason="the learning rate is too high, or the penalty too weak, for this data",
+        repair=f"--set {network}_optimizer.rate={state.rates[network == 'critic'] / 5:.0e}",
+    )
+    listener(Ended(state.step, epoch, "failed", error.found, seconds))
+    raise error
