@@ -1,0 +1,289 @@
+"""From transformed ``Sequences`` to the plain arrays that networks read, and back.
+
+Shape letters: N sequences, T steps, F features, M mask channels, D = F + M, S static columns,
+C condition columns. ``rgan.nets.spec`` says what stands in them.
+
+The packer keeps all that is needed to build ``Sequences`` from generated arrays: names, units,
+layout, classes, and how often each length and class occurs. It keeps no single patient's data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rgan.errors import DataError
+from rgan.layouts import Layout, layout_from_dict, layout_to_dict
+from rgan.nets.spec import SequenceSpec
+from rgan.sequences import Sequences, Static
+from rgan.transforms.conditions import (
+    ClassCondition,
+    Condition,
+    Unconditional,
+    condition_from_state,
+    fit_condition,
+)
+from rgan.transforms.lengths import LengthCounts
+from rgan.transforms.statics import StaticPacker
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """N packed sequences.
+
+    Args:
+        x_NTD: float32, F values (0 where not observed or past the length), then M masks.
+        static_NS: float32; S may be 0.
+        lengths_N: int64, in 1..T.
+        condition_NC: float32; C may be 0.
+    """
+
+    x_NTD: NDArray[np.float32]
+    static_NS: NDArray[np.float32]
+    lengths_N: NDArray[np.int64]
+    condition_NC: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.x_NTD)
+
+    def __getitem__(self, rows: ArrayLike | slice) -> Packed:
+        """The packed sequences of these rows: a slice, an index, indices or a bool mask."""
+        index = rows if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
+        return Packed(
+            self.x_NTD[index],
+            self.static_NS[index],
+            self.lengths_N[index],
+            self.condition_NC[index],
+        )
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Packs sequences of one description, and unpacks what was generated. Made by ``fit``.
+
+    Args:
+        spec: sizes and kinds for the networks.
+        feature_names, units, step, step_unit, layout, label_name, name: as in ``Sequences``.
+        statics: how static attributes are packed.
+        labels: how labels become condition columns.
+        lengths: how often each length occurred.
+    """
+
+    spec: SequenceSpec
+    feature_names: tuple[str, ...]
+    units: tuple[str, ...]
+    step: float
+    step_unit: str
+    layout: Layout
+    label_name: str
+    name: str
+    statics: StaticPacker = field(default_factory=StaticPacker)
+    labels: Condition = field(default_factory=Unconditional)
+    lengths: LengthCounts = field(default_factory=lambda: LengthCounts(()))
+
+    @classmethod
+    def fit(cls, sequences: Sequences, *, bounded: bool = False) -> Packer:
+        """Reads the description of transformed training sequences.
+
+        Args:
+            sequences: the training data, after the transforms.
+            bounded: whether their values lie in [-1, 1] (``Pipeline.bounded``).
+
+        Raises:
+            DataError: a static attribute that is never known, a continuous label that never varies.
+        """
+        labels = fit_condition(sequences.labels)
+        statics = StaticPacker.fit(sequences.static, sequences.static_info)
+        gaps_F = (~sequences.observed & sequences.valid[:, :, None]).any(axis=(0, 1))
+        spec = SequenceSpec(
+            steps=sequences.n_steps,
+            values=sequences.n_features,
+            masks=tuple(np.flatnonzero(gaps_F).tolist()),
+            statics=statics.outputs,
+            condition=labels.columns,
+            variable_length=not sequences.fixed_length,
+            bounded=bounded,
+        )
+        class_N = None
+        if isinstance(labels, ClassCondition) and sequences.labels is not None:
+            class_N = labels.indices(sequences.labels)
+        return cls(
+            spec=spec,
+            feature_names=sequences.feature_names,
+            units=sequences.units,
+            step=float(sequences.step),
+            step_unit=sequences.step_unit,
+            layout=sequences.layout,
+            label_name=sequences.label_name,
+            name=sequences.name,
+            statics=statics,
+            labels=labels,
+            lengths=LengthCounts.fit(sequences.lengths, class_N),
+        )
+
+    @property
+    def static_info(self) -> tuple[Static, ...]:
+        """The static attributes, after the transforms."""
+        return self.statics.info
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes in ascending order; empty where labels are no classes."""
+        return self.labels.classes if isinstance(self.labels, ClassCondition) else ()
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How many training sequences each class had."""
+        return self.labels.counts if isinstance(self.labels, ClassCondition) else ()
+
+    def pack(self, sequences: Sequences) -> Packed:
+        """Transformed sequences as arrays. ``unpack`` gives them back.
+
+        Labels are left out where the packer was fitted without.
+
+        Raises:
+            DataError: the sequences do not match the description that was fitted.
+        """
+        self._check(sequences)
+        masks = list(self.spec.masks)
+        x_NTD = np.concatenate(
+            [np.nan_to_num(sequences.values, nan=0.0), sequences.observed[:, :, masks]],
+            axis=2,
+            dtype=np.float32,
+        )
+        condition_NC = np.zeros((len(sequences), 0), dtype=np.float32)
+        if sequences.labels is not None and self.spec.condition:
+            condition_NC = self.labels.encode(sequences.labels)
+        static_NS = self.statics.pack(sequences.static, len(sequences))
+        return Packed(x_NTD, static_NS, sequences.lengths, condition_NC)
+
+    def unpack(self, packed: Packed, *, labels: ArrayLike | None = None) -> Sequences:
+        """Arrays, real or generated, as sequences in the transformed space.
+
+        A value is observed where its mask channel is at least 0.5; features without a mask channel
+        are observed within the length.
+
+        Args:
+            packed: what a generator made, or ``pack`` gave.
+            labels: (N,) labels to put in; None: those of the condition.
+
+        Raises:
+            InputError: a label that the training data did not have.
+        """
+        f = self.spec.values
+        valid_NT = np.arange(self.spec.steps)[None, :] < packed.lengths_N[:, None]
+        observed_NTF = np.repeat(valid_NT[:, :, None], f, axis=2)
+        observed_NTF[:, :, list(self.spec.masks)] &= packed.x_NTD[:, :, f:] >= 0.5
+        condition_NC = packed.condition_NC if labels is None else self.condition(labels)
+        return Sequences(
+            packed.x_NTD[:, :, :f],
+            observed=observed_NTF,
+            lengths=packed.lengths_N,
+            labels=self.labels.decode(condition_NC),
+            static=self.statics.unpack(packed.static_NS),
+            static_info=self.static_info,
+            feature_names=self.feature_names,
+            units=self.units,
+            step=self.step,
+            step_unit=self.step_unit,
+            layout=self.layout,
+            label_name=self.label_name,
+            name=self.name,
+        )
+
+    def condition(self, labels: ArrayLike) -> NDArray[np.float32]:
+        """Labels (N,) to condition_NC: classes one-hot, a continuous label standardised.
+
+        Raises:
+            InputError: a label that the training data did not have (the known ones are named).
+        """
+        return self.labels.encode(labels)
+
+    def draw_labels(self, rng: np.random.Generator, n: int) -> NDArray[Any] | None:
+        """n labels as often as in the training data; None where it had none."""
+        return self.labels.draw(rng, n)
+
+    def draw_lengths(
+        self, rng: np.random.Generator, labels: ArrayLike | None, n: int
+    ) -> NDArray[np.int64]:
+        """n lengths as often as in the training data, each class from its own lengths.
+
+        Raises:
+            InputError: a class that the training data did not have.
+        """
+        class_N = None
+        if isinstance(self.labels, ClassCondition) and labels is not None:
+            class_N = self.labels.indices(labels)
+        return self.lengths.draw(rng, class_N, n)
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "spec": self.spec.to_dict(),
+            "feature_names": list(self.feature_names),
+            "units": list(self.units),
+            "step": self.step,
+            "step_unit": self.step_unit,
+            "layout": layout_to_dict(self.layout),
+            "label_name": self.label_name,
+            "name": self.name,
+            "statics": self.statics.state(),
+            "labels": self.labels.state(),
+            "lengths": self.lengths.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Packer:
+        """The packer that ``state`` wrote.
+
+        Raises:
+            DataError: a part is missing or not one.
+        """
+        try:
+            return cls(
+                spec=SequenceSpec.from_dict(state["spec"]),
+                feature_names=tuple(state["feature_names"]),
+                units=tuple(state["units"]),
+                step=float(state["step"]),
+                step_unit=state["step_unit"],
+                layout=layout_from_dict(state["layout"]),
+                label_name=state["label_name"],
+                name=state["name"],
+                statics=StaticPacker.from_state(state["statics"]),
+                labels=condition_from_state(state["labels"]),
+                lengths=LengthCounts.from_state(state["lengths"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"the packer's state is damaged: {error}", rule="it is what Packer.state() wrote"
+            ) from error
+
+    def _check(self, sequences: Sequences) -> None:
+        """Raises where sequences do not match what was fitted."""
+        rule = "the same as in the data that the model was fitted to"
+        for what, found, known in (
+            ("features", sequences.feature_names, self.feature_names),
+            ("steps", sequences.n_steps, self.spec.steps),
+            ("static attributes", _names(sequences.static_info), _names(self.static_info)),
+        ):
+            if found != known:
+                raise DataError(f"{what} are {found}, not {known}", rule=rule)
+        if sequences.labels is None and self.spec.condition:
+            raise DataError("the sequences have no labels", rule=f"labelled, {rule}")
+        unmasked = [i for i in range(self.spec.values) if i not in self.spec.masks]
+        gap_NTF = (~sequences.observed & sequences.valid[:, :, None])[:, :, unmasked]
+        if gap_NTF.any():
+            row, step, place = np.argwhere(gap_NTF)[0]
+            raise DataError(
+                f'"{self.feature_names[unmasked[place]]}" of row {row}, step {step} is missing',
+                rule="it is never missing in the data that the model was fitted to",
+                reason="a gap without a mask channel would be learnt as a value",
+                repair="fit on data that has such gaps, or leave these rows out",
+            )
+
+
+def _names(info: tuple[Static, ...]) -> tuple[tuple[str, str, int], ...]:
+    return tuple((s.name, s.kind, len(s.levels)) for s in info)
