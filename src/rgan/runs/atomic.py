@@ -1,0 +1,142 @@
+"""Writing files and folders whole or not at all.
+
+Everything is written under another name in the same folder, pushed to the disk, and then renamed: a
+reader, or a machine that loses its power, sees the old content or the new, never half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rgan.errors import RunError
+
+TEMPORARY = ".tmp-"  # begins the name of what is being written
+REPLACED = ".old-"  # begins the name of a folder while another takes its place
+
+
+@contextlib.contextmanager
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turns an ``OSError`` while ``path`` is written into an error that a user can act on.
+
+    Raises:
+        RunError: the disk is full, the folder is gone, or may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f'"{path}" cannot be written: {error.strerror or error}',
+            rule="the folder exists, may be written, and its disk has room",
+            repair=f'df -h "{path.parent}"; ls -ld "{path.parent}"',
+        ) from error
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Args:
+        path: the file; its folder exists. What is there already is replaced.
+        data: the whole content.
+
+    Raises:
+        RunError: it cannot be written; what was there before is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    with explain_os_errors(path):
+        try:
+            write_synced(temporary, data)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file of UTF-8 text whole or not at all; see ``write_bytes``."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Writes indented JSON whole or not at all; see ``write_bytes``.
+
+    Raises:
+        TypeError, ValueError: the data has no JSON form; nothing is written.
+    """
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Writes a file and waits until the disk has it. Only for use inside a temporary folder."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the disk has the folder's list of names, where the system offers that."""
+    with contextlib.suppress(OSError):  # Windows and some network disks cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace_folder(temporary: str | Path, target: str | Path) -> None:
+    """Gives a complete folder its final name, in place of what is there.
+
+    Where ``target`` exists it is moved aside first (a system renames no folder onto a full one)
+    and deleted afterwards. A crash between the two leaves it under a name that ``set_aside``
+    finds, so nothing complete is ever lost.
+
+    Args:
+        temporary: a folder beside ``target``, with everything in it.
+        target: the name it gets.
+
+    Raises:
+        RunError: it cannot be renamed; ``target`` is as it was.
+    """
+    temporary, target = Path(temporary), Path(target)
+    aside = target.with_name(f"{REPLACED}{target.name}")
+    with explain_os_errors(target):
+        sync_folder(temporary)
+        if not target.exists():
+            temporary.rename(target)
+        else:
+            shutil.rmtree(aside, ignore_errors=True)
+            target.rename(aside)
+            try:
+                temporary.rename(target)
+            except OSError:
+                aside.rename(target)
+                raise
+        sync_folder(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def set_aside(folder: Path) -> dict[str, Path]:
+    """Folders that a crash left moved aside, by the name that each should have."""
+    found = {p.name.removeprefix(REPLACED): p for p in folder.glob(f"{REPLACED}*") if p.is_dir()}
+    return {name: path for name, path in found.items() if not (folder / name).exists()}
+
+
+def clean(folder: Path) -> None:
+    """Removes what interrupted writes left in ``folder``. Only its one writer may call this."""
+    for name, path in set_aside(folder).items():
+        path.rename(folder / name)
+    for pattern in (TEMPORARY, REPLACED):
+        for path in folder.glob(f"{pattern}*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

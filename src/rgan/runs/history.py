@@ -1,0 +1,122 @@
+"""``history.jsonl``: what happened in a run, one JSON event a line, only ever added to."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rgan.errors import RunError
+from rgan.runs.atomic import explain_os_errors, write_bytes
+
+
+class History:
+    """The event file of one run.
+
+    A line cut short by a crash is left out when reading and cut off before the next line is added.
+    Numbers that are not finite are written as null, because JSON knows no NaN.
+
+    Args:
+        path: the file; it is made by the first ``append``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._whole = False  # whether the end of the file is known to be a whole line
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Adds one event as a line and hands it to the system at once.
+
+        Args:
+            event: JSON data, such as ``Event.as_dict()``; numpy numbers are taken as numbers.
+
+        Raises:
+            RunError: the file cannot be written.
+            TypeError: the event has no JSON form; nothing is written.
+        """
+        line = json.dumps(_plain(event), ensure_ascii=False, allow_nan=False) + "\n"
+        with explain_os_errors(self.path):
+            if not self._whole:
+                self._repair()
+            with self.path.open("ab") as file:
+                self._whole = False
+                file.write(line.encode("utf-8"))
+            self._whole = True
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events in order; none where there is no file yet.
+
+        Raises:
+            RunError: a line other than a torn last one is not a JSON object; says which.
+        """
+        return [json.loads(line) for line in self._good_lines()]
+
+    def truncate_after(self, step: int) -> int:
+        """Drops events after ``step``, so that a resume from there does not tell them twice.
+
+        Args:
+            step: the step of the checkpoint that training goes on from; events of it stay, and so
+                do events that carry no step.
+
+        Returns:
+            How many events were dropped.
+
+        Raises:
+            RunError: the file is damaged or cannot be written.
+        """
+        lines = self._good_lines()
+        kept = [line for line in lines if json.loads(line).get("step", step) <= step]
+        if len(kept) < len(lines):
+            write_bytes(self.path, b"".join(line + b"\n" for line in kept))
+        return len(lines) - len(kept)
+
+    def _good_lines(self) -> list[bytes]:
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunError(f'"{self.path}" cannot be read: {error.strerror}') from error
+        torn = lines.pop()  # empty where the file ends in a whole line
+        for number, line in enumerate(lines, start=1):
+            if not _is_event(line):
+                raise RunError(
+                    f'line {number} of "{self.path}" is not an event: {line[:60]!r}',
+                    rule='every line is one JSON object, {"event": ..., "step": ...}',
+                    repair=f"sed -i {number}d '{self.path}'",
+                )
+        return [*lines, torn] if _is_event(torn) else lines
+
+    def _repair(self) -> None:
+        """Makes the file end in a whole line."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            data = file.read()
+            torn = data[data.rfind(b"\n") + 1 :]
+            if _is_event(torn):
+                file.write(b"\n")
+            elif torn:
+                file.truncate(len(data) - len(torn))
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:  # of which the errors of JSON and of UTF-8 are kinds
+        return False
+
+
+def _plain(data: Any) -> Any:
+    """``data`` with numpy numbers as Python's and what is not finite as None."""
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    if hasattr(data, "item") and getattr(data, "ndim", None) == 0:
+        data = data.item()
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data
