@@ -1,0 +1,355 @@
+"""Long tables to ``Sequences``: a row for each (id, time), a column for each feature.
+
+Shape letters: R rows of the table, N sequences, T steps, F features, A static attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rgan.data.columns import Column, Table, table_of
+from rgan.data.config import DataConfig
+from rgan.data.grid import steps_of, unit_of
+from rgan.errors import DataError, SourceError
+from rgan.layouts import TableLayout
+from rgan.sequences import Sequences, Static
+
+MOST_VALUES = 4_000_000_000
+"""N x T x F beyond which the regular grid is refused rather than made."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column is what; see ``DataConfig``. Columns without a role are features."""
+
+    id: str = ""
+    time: str = ""
+    label: str = ""
+    subject: str = ""
+    static: tuple[str, ...] = ()
+    nan: Literal["error", "missing"] = "error"
+    step: float = 0.0
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that are no features."""
+        roles = (self.id, self.time, self.label, self.subject, *self.static)
+        return [name for name in roles if name]
+
+
+def read_table(path: Path, config: DataConfig) -> Sequences:
+    """The sequences of a ``.csv`` (also gzipped) or ``.parquet`` file.
+
+    Empty cells are values that were not measured. Times are numbers or timestamps, are taken from
+    each id's first row on, and are put on a grid whose step is the smallest gap (``grid``); times
+    that are on no grid need ``config.step``. Without a time column, rows are steps. Without an id
+    column the table is one long series, which needs ``config.window``.
+
+    Raises:
+        SourceError: the file cannot be read.
+        DataError: a column or a cell breaks a rule; names row and column.
+    """
+    if not config.id and not config.window:
+        raise DataError(
+            f'"{path.name}" is a table, and no id column is named',
+            rule="--id names the column that says which sequence a row belongs to; without one the "
+            "table is one long series, which is cut into windows",
+            repair="--id NAME --time NAME, or --window 24",
+        )
+    import narwhals as nw
+
+    frame = nw.from_native(_read_frame(path), eager_only=True)
+    table = table_of(frame, first_line=0 if path.suffix == ".parquet" else 2)
+    roles = Roles(
+        id=config.id,
+        time=config.time,
+        label=config.label,
+        subject=config.subject,
+        static=config.static,
+        nan=config.nan,
+        step=config.step,
+    )
+    return sequences_of(table, roles, container="file", name=path.name.split(".")[0])
+
+
+def _read_frame(path: Path) -> Any:
+    import polars as pl
+
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path)
+        frame = pl.read_csv(path, infer_schema_length=None, try_parse_dates=True)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise SourceError(
+            f'"{path}" cannot be read as a table: {first}',
+            rule="comma-separated text with column names in the first line, or Parquet",
+        ) from error
+    names = frame.columns
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise SourceError(f'the first line is "{names[0]}"', rule="columns are divided by commas")
+    if all(_is_number(name) for name in names):
+        raise SourceError(
+            f'the first line is numbers: "{",".join(names[:5])}"', rule="it holds column names"
+        )
+    doubled = [name for name in names if "_duplicated_" in name]
+    if doubled:
+        name = doubled[0].split("_duplicated_")[0]
+        raise DataError(f'the column "{name}" occurs twice', rule="column names are unique")
+    return frame
+
+
+def sequences_of(table: Table, roles: Roles, container: str, name: str = "data") -> Sequences:
+    """The sequences of a table.
+
+    A label, subject or static attribute is one value per id: empty cells beside it are passed over,
+    two different values are an error. Float labels are a continuous condition. Static attributes of
+    text are categories; numbers 0 and 1 and truth values are binary; other numbers are continuous.
+
+    Raises:
+        DataError: a column is missing or a cell breaks a rule; names row and column.
+    """
+    _check_roles(table, roles)
+    ids_N, sequence_R = _sequences(table, roles.id)
+    first_N = _first_rows(sequence_R, len(ids_N))
+    if roles.time:
+        steps_R, step = steps_of(table, roles.time, sequence_R, roles.step)
+        unit = unit_of(table.columns[roles.time], roles.time)
+    else:
+        steps_R, step, unit = _row_numbers(sequence_R), 1.0, "step"
+    names = [column for column in table.columns if column not in roles.named]
+    values, observed, lengths = _fill(table, names, roles.nan, sequence_R, steps_R)
+    label, subject = (
+        _one_per_id(table, column, what, sequence_R, first_N) if column else None
+        for column, what in ((roles.label, "label"), (roles.subject, "subject"))
+    )
+    statics = [_static(table, column, sequence_R, first_N) for column in roles.static]
+    subjects = subject if subject is not None else (ids_N if roles.id else None)
+    return Sequences(
+        values,
+        observed=observed,
+        lengths=lengths,
+        labels=label,
+        static=np.stack([column for column, _ in statics], axis=1) if statics else None,
+        static_info=tuple(info for _, info in statics),
+        subjects=subjects,
+        feature_names=tuple(names),
+        step=step,
+        step_unit=unit,
+        layout=_layout(table, roles, container),
+        label_name=roles.label or "label",
+        name=name,
+    )
+
+
+def _layout(table: Table, roles: Roles, container: str) -> TableLayout:
+    """The schema; ``dtypes`` holds every column, so that their order is kept too."""
+    free = next(n for n in ("id", "sequence", "rgan_id") if n not in table.columns or n == roles.id)
+    return TableLayout(
+        id=roles.id or free,
+        time=roles.time,
+        label=roles.label or None,
+        container=container,
+        dtypes={column: table.columns[column].dtype for column in table.columns},
+    )
+
+
+def _check_roles(table: Table, roles: Roles) -> None:
+    pairs = [("id", roles.id), ("time", roles.time), ("label", roles.label)]
+    pairs += [("subject", roles.subject), *(("static", column) for column in roles.static)]
+    taken: dict[str, str] = {}
+    for role, name in pairs:
+        if not name or (role == "subject" and name == roles.id):
+            continue
+        table.column(name, role)
+        if name in taken:
+            raise DataError(
+                f'column "{name}" is asked for as {taken[name]} and as {role}',
+                rule="a column has one role",
+            )
+        taken[name] = role
+    if not [name for name in table.columns if name not in taken]:
+        raise DataError("no column is left for the features", rule="at least one feature")
+    if roles.step and not roles.time:
+        raise DataError(
+            f"the bin width is {roles.step:g}, and no time column is named",
+            rule="bins need times",
+            repair="--time NAME",
+        )
+
+
+def _sequences(table: Table, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(N,) ids in the order of their first rows, and (R,) the sequence of each row."""
+    if not name:
+        return np.zeros(1, dtype=np.int64), np.zeros(table.rows, dtype=np.int64)
+    column = table.column(name, "id")
+    empty = column.missing | (_nan(column))
+    if empty.any():
+        row = int(np.argmax(empty))
+        raise DataError(f'{table.where(row)}: "{name}" is empty', rule="every row has an id")
+    ids, first, codes = np.unique(column.values, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return ids[order], rank[codes]
+
+
+def _first_rows(sequence_R: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    first_N = np.full(n, len(sequence_R), dtype=np.int64)
+    np.minimum.at(first_N, sequence_R, np.arange(len(sequence_R)))
+    return first_N
+
+
+def _row_numbers(sequence_R: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(R,) how many rows of the same sequence stand above each row."""
+    order = np.argsort(sequence_R, kind="stable")
+    counts = np.bincount(sequence_R)
+    within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    numbers = np.empty(len(order), dtype=np.int64)
+    numbers[order] = within
+    return numbers
+
+
+def _fill(
+    table: Table,
+    names: list[str],
+    nan: Literal["error", "missing"],
+    sequence_R: NDArray[np.int64],
+    steps_R: NDArray[np.int64],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
+    """Values and mask (N, T, F) and lengths (N,); of two rows in a bin the later one counts."""
+    lengths = np.zeros(int(sequence_R.max()) + 1, dtype=np.int64)
+    np.maximum.at(lengths, sequence_R, steps_R + 1)
+    shape = (len(lengths), int(lengths.max()), len(names))
+    if np.prod(shape, dtype=np.float64) > MOST_VALUES:
+        raise DataError(
+            f"the regular grid has {shape} = {np.prod(shape, dtype=np.float64):.2g} values",
+            rule=f"at most {MOST_VALUES:.0e}",
+            repair="a wider --set data.step, or fewer ids at a time",
+        )
+    values = np.zeros(shape, dtype=np.float32)
+    observed = np.zeros(shape, dtype=np.bool_)
+    for index, name in enumerate(names):
+        numbers_R, seen_R = _numbers(table, name, nan)
+        rows = np.flatnonzero(seen_R)
+        values[sequence_R[rows], steps_R[rows], index] = numbers_R[rows]
+        observed[sequence_R[rows], steps_R[rows], index] = True
+    return values, observed, lengths
+
+
+def _numbers(
+    table: Table, name: str, nan: Literal["error", "missing"]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(R,) a feature's numbers, and which of them were measured."""
+    column = table.columns[name]
+    if column.kind != "number":
+        raise _not_numbers(table, name, column)
+    numbers = column.values.astype(np.float64)
+    seen = ~column.missing
+    if nan == "missing":
+        seen &= ~np.isnan(numbers)
+    bad = seen & ~(np.abs(numbers) <= np.finfo(np.float32).max)
+    if bad.any():
+        row = int(np.argmax(bad))
+        is_nan = bool(np.isnan(numbers[row]))
+        raise DataError(
+            f'{table.where(row)}, column "{name}" is {numbers[row]} ({int(bad.sum())} such cells)',
+            rule="what was not measured is an empty cell; numbers are finite and fit in float32",
+            repair="--set data.nan=missing" if is_nan else f"--drop {name}, or mend the cell",
+        )
+    return numbers, seen
+
+
+def _not_numbers(table: Table, name: str, column: Column) -> DataError:
+    if column.kind == "time":
+        return DataError(
+            f'column "{name}" holds times', rule="features are numbers", repair=f"--time {name}"
+        )
+    texts = zip(column.values.tolist(), column.missing, strict=True)
+    bad = [row for row, (text, gone) in enumerate(texts) if not gone and not _is_number(text)]
+    row = bad[0] if bad else 0
+    return DataError(
+        f'{table.where(row)}, column "{name}" is "{column.values[row]}" '
+        f"({len(bad)} of {table.rows} cells are no numbers)",
+        rule="features are numbers; what was not measured is an empty cell",
+        repair=f"--label {name} or --static {name} if it is one value per id, else mend the cell",
+    )
+
+
+def _one_per_id(
+    table: Table,
+    name: str,
+    what: str,
+    sequence_R: NDArray[np.int64],
+    first_N: NDArray[np.int64],
+    optional: bool = False,
+) -> NDArray[Any]:
+    """(N,) the one value that each id has in this column."""
+    column = table.column(name, what)
+    if column.kind == "time":
+        raise DataError(f'column "{name}" holds times', rule=f"a {what} is text or a number")
+    known_R = ~(column.missing | _nan(column))
+    row_N = np.full(len(first_N), table.rows, dtype=np.int64)
+    known = np.flatnonzero(known_R)
+    np.minimum.at(row_N, sequence_R[known], known)
+    if (row_N == table.rows).any() and not optional:
+        row = int(first_N[int(np.argmax(row_N == table.rows))])
+        raise DataError(
+            f'{table.where(row)}: "{name}" is empty in every row of this id',
+            rule=f"each id has a {what}",
+            repair="leave these ids out",
+        )
+    value_N = column.values[np.minimum(row_N, table.rows - 1)]
+    differs_R = known_R & (column.values != value_N[sequence_R])
+    if differs_R.any():
+        row = int(np.argmax(differs_R))
+        other = int(row_N[sequence_R[row]])
+        raise DataError(
+            f'"{name}" is {column.values[other]} in {table.where(other)} and '
+            f"{column.values[row]} in {table.where(row)}, the same id",
+            rule=f"a {what} is one value per id",
+            repair="leave it among the features if it changes over time",
+        )
+    if optional:
+        value_N = np.where(row_N == table.rows, "" if column.kind == "text" else np.nan, value_N)
+    elif column.dtype == "bool":
+        value_N = value_N.astype(bool)
+    return value_N
+
+
+def _static(
+    table: Table, name: str, sequence_R: NDArray[np.int64], first_N: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], Static]:
+    """(N,) the codes or numbers of a static attribute (NaN = not known), and what they mean."""
+    value_N = _one_per_id(table, name, "static attribute", sequence_R, first_N, optional=True)
+    if table.columns[name].kind == "text":
+        levels = sorted(set(value_N.tolist()) - {""})
+        codes = {level: float(code) for code, level in enumerate(levels)} | {"": np.nan}
+        column = np.array([codes[value] for value in value_N.tolist()], dtype=np.float32)
+        kind: Literal["binary", "categorical"] = "binary" if len(levels) == 2 else "categorical"
+        return column, Static(name, kind, tuple(levels))
+    column = value_N.astype(np.float32)
+    if table.columns[name].dtype == "bool":
+        return column, Static(name, "binary", ("false", "true"))
+    if np.isin(column[~np.isnan(column)], (0.0, 1.0)).all():
+        return column, Static(name, "binary", ("0", "1"))
+    return column, Static(name)
+
+
+def _nan(column: Column) -> NDArray[np.bool_]:
+    if column.values.dtype.kind != "f":
+        return np.zeros(len(column.values), dtype=np.bool_)
+    return np.isnan(column.values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
