@@ -218,7 +218,7 @@ def _ids(sequences: Sequences, first_id: int) -> tuple[NDArray[Any], bool]:
 
 
 def _times(sequences: Sequences, steps_R: NDArray[np.int64], kind: str) -> NDArray[Any]:
-    elapsed = steps_R * sequences.step
+    elapsed = np.round(steps_R * sequences.step, 12)  # 0.3, not 0.30000000000000004
     if kind in ("datetime", "date", "duration"):
         span = np.round(elapsed * 3.6e9).astype(np.int64).astype("timedelta64[us]")
         if kind == "duration":

@@ -12,6 +12,7 @@ import io
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -148,7 +149,7 @@ def _opened(path: Path) -> Iterator[tuple[list[str], Any]]:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
             yield _images(iter(members), path), lambda name: _member(archive, name)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
         raise SourceError(
             f'"{path}" cannot be read: {error}', rule="a whole zip, without a password"
         ) from error

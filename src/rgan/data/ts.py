@@ -95,8 +95,9 @@ def _widen(sequences: Sequences, steps: int) -> Sequences:
 def _lines(path: Path) -> tuple[_Header, int, list[str]]:
     """The header, the number of the line after ``@data``, and the lines from there on."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        # comments in the archive are in any encoding; what counts is ASCII
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
         raise SourceError(f'"{path}" cannot be read: {error}', rule="a text file") from error
     lines = text.splitlines()
     header = _Header()
@@ -145,7 +146,7 @@ def _sequence(parts: list[str], features: int, where: str) -> NDArray[np.float64
         raise DataError(
             f"{where} has {len(parts)} dimensions", rule=f"as many as the first line: {features}"
         )
-    rows = []
+    rows: list[NDArray[np.float64]] = []
     for index, part in enumerate(parts):
         cells = part.replace("?", "nan").split(",")
         try:
