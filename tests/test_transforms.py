@@ -405,6 +405,16 @@ class TestLikeData:
         assert clipped.static is not None
         assert clipped.static.max() == data.static.max()
 
+    def test_both_at_once_are_both_in_turn(self) -> None:
+        data = self.scores()
+        fitted = Pipeline.fit(("zscore",), data)
+        off = replace(data, values=data.values * 1.37 - 3.3, static=data.static * 1.7)
+        in_turn = fitted.round_like_data(fitted.clip(off))
+        assert fitted.like_data(off).equals(in_turn)
+        assert fitted.like_data(off, clip=False).equals(fitted.round_like_data(off))
+        assert fitted.like_data(off, rounding=False).equals(fitted.clip(off))
+        assert fitted.like_data(off, clip=False, rounding=False).equals(off)
+
     def test_codes_are_left_alone(self) -> None:
         fitted = Pipeline.fit(("zscore",), vitals())
         assert fitted.ranges.static[1] is None

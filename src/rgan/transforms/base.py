@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from rgan.errors import DataError
 from rgan.sequences import Sequences, Static
 
-CHUNK = 4096
+CHUNK = 256
+"""Sequences worked on at a time: few enough to stay in a processor's cache, in float64 too."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def map_values(
 ) -> Sequences:
     """The sequences with ``change`` done to their values, in float64 and in parts of N.
 
-    In parts, so that a large data set is never held in double precision as a whole.
+    In parts, which is faster and never holds a large data set in double precision as a whole.
     """
     values_NTF = np.empty_like(sequences.values)
     with np.errstate(over="ignore"):  # Sequences names the row of a value beyond float32

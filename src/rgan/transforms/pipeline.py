@@ -103,16 +103,27 @@ class Pipeline:
         """
         return reduce(lambda data, step: step.invert(data), reversed(self.steps), sequences)
 
+    def like_data(
+        self, sequences: Sequences, *, clip: bool = True, rounding: bool = True
+    ) -> Sequences:
+        """``clip`` and ``round_like_data`` in one pass, each only if asked for.
+
+        Args:
+            sequences: what ``invert`` gave, in original units.
+            clip, rounding: as ``clip`` and ``round`` of ``TransformConfig``.
+        """
+        return self.ranges.limit(sequences, clip=clip, rounding=rounding)
+
     def clip(self, sequences: Sequences) -> Sequences:
         """Sequences in original units, limited to the range of each feature in training."""
-        return self.ranges.clip(sequences)
+        return self.ranges.limit(sequences, rounding=False)
 
     def round_like_data(self, sequences: Sequences) -> Sequences:
         """Sequences in original units, rounded to the decimals of each feature in training.
 
         Scores, counts and pixels are whole numbers, and a cheap judge spots a fractional one.
         """
-        return self.ranges.round(sequences)
+        return self.ranges.limit(sequences, clip=False)
 
     def state(self) -> dict[str, Any]:
         """Plain JSON data."""

@@ -12,6 +12,7 @@ numbers turns ``clip`` off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from rgan.errors import DataError
 from rgan.sequences import Sequences
+from rgan.transforms.base import CHUNK
 
 MAX_DECIMALS = 4
 Range = tuple[float, float, int | None]
@@ -52,25 +54,26 @@ class Ranges:
             static.append(_range(known) if attribute.kind == "continuous" else None)
         return cls(values, tuple(static))
 
-    def clip(self, sequences: Sequences) -> Sequences:
-        """The sequences with every value inside the range of its feature."""
-        low_F, high_F = (np.asarray([r[i] for r in self.values], np.float32) for i in (0, 1))
+    def limit(self, sequences: Sequences, *, clip: bool = True, rounding: bool = True) -> Sequences:
+        """The sequences with every value in the range and with the decimals of its feature.
+
+        Args:
+            sequences: in original units.
+            clip: whether to limit to the range.
+            rounding: whether to round to the decimals.
+        """
         static_NA = None if sequences.static is None else sequences.static.copy()
         for column, span in enumerate(self.static):
             if static_NA is not None and span is not None:
-                static_NA[:, column] = np.clip(static_NA[:, column], span[0], span[1])
-        values_NTF = np.clip(sequences.values, low_F, high_F)
-        return replace(sequences, values=values_NTF, static=static_NA)
-
-    def round(self, sequences: Sequences) -> Sequences:
-        """The sequences with every value rounded to the decimals of its feature."""
-        values_NTF = sequences.values.copy()
-        static_NA = None if sequences.static is None else sequences.static.copy()
-        for column, span in enumerate(self.values):
-            values_NTF[:, :, column] = _rounded(values_NTF[:, :, column], span[2])
-        for column, optional in enumerate(self.static):
-            if static_NA is not None and optional is not None:
-                static_NA[:, column] = _rounded(static_NA[:, column], optional[2])
+                static_NA[:, column] = _limited(
+                    static_NA[:, column], [span], clip=clip, rounding=rounding
+                )
+        values_NTF = np.empty_like(sequences.values)
+        for start in range(0, len(sequences), CHUNK):
+            part = slice(start, start + CHUNK)
+            values_NTF[part] = _limited(
+                sequences.values[part], self.values, clip=clip, rounding=rounding
+            )
         return replace(sequences, values=values_NTF, static=static_NA)
 
     def state(self) -> dict[str, Any]:
@@ -105,18 +108,31 @@ def decimals_of(values: NDArray[np.float32]) -> int | None:
     2
     """
     for decimals in range(MAX_DECIMALS + 1):
+        span = [(0.0, 0.0, decimals)]
         # A look at a few values settles most features without rounding all of them.
-        if all(np.array_equal(_rounded(part, decimals), part) for part in (values[:1000], values)):
+        if all(
+            np.array_equal(_limited(part, span, clip=False, rounding=True), part)
+            for part in (values[:1000], values)
+        ):
             return decimals
     return None
 
 
-def _rounded(values: NDArray[np.float32], decimals: int | None) -> NDArray[np.float32]:
-    """In float64, since 0.1 in float32 is not the float32 nearest to a rounded 0.1 otherwise."""
-    if decimals is None:
+def _limited(
+    values: NDArray[np.float32], spans: Sequence[Range], *, clip: bool, rounding: bool
+) -> NDArray[np.float32]:
+    """Values (..., K) within these K ranges, or a single one for all."""
+    if clip:
+        low_K, high_K = (np.asarray([span[i] for span in spans], np.float32) for i in (0, 1))
+        values = np.clip(values, low_K, high_K)
+    decimals = [span[2] for span in spans]
+    if not rounding or all(d is None for d in decimals):
         return values
-    # + 0 makes 0 of -0, which a table would show.
-    return (np.round(values.astype(np.float64), decimals) + 0.0).astype(np.float32)
+    ten_K = 10.0 ** np.asarray([d or 0 for d in decimals])
+    # In float64: 36.6 in float32 times 10 is not 366 otherwise. + 0 makes 0 of -0.
+    rounded = (np.rint(values.astype(np.float64) * ten_K) / ten_K + 0.0).astype(np.float32)
+    free_K = np.asarray([d is None for d in decimals])
+    return np.where(free_K, values, rounded) if free_K.any() else rounded
 
 
 def _range(values: NDArray[np.float32]) -> Range:
