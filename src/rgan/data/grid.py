@@ -81,8 +81,10 @@ def _times(table: Table, time: str) -> NDArray[np.int64] | NDArray[np.float64]:
         row = int(np.argmax(column.missing))
         raise DataError(f'{table.where(row)}: "{time}" is empty', rule="every row has a time")
     if column.kind == "text":
+        looks = [text[:4].isdecimal() and text[4:5] in "-/" for text in column.values.tolist()]
+        row = looks.index(False) if False in looks else 0
         raise DataError(
-            f'{table.where(0)}: "{time}" is "{column.values[0]}"',
+            f'{table.where(row)}: "{time}" is "{column.values[row]}"',
             rule="times are numbers, or timestamps such as 2024-01-31 12:00:00, in every row",
         )
     bad = ~np.isfinite(column.values)

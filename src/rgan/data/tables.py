@@ -1,6 +1,6 @@
 """Long tables to ``Sequences``: a row for each (id, time), a column for each feature.
 
-Shape letters: R rows of the table, N sequences, T steps, F features, A static attributes.
+Shape letters: R rows of the table, N sequences, T steps, F features.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rgan.data.attributes import is_nan, is_number, one_per_id, static
 from rgan.data.columns import Column, Table, table_of
 from rgan.data.config import DataConfig
 from rgan.data.grid import steps_of, unit_of
 from rgan.errors import DataError, SourceError
 from rgan.layouts import TableLayout
-from rgan.sequences import Sequences, Static
+from rgan.sequences import Sequences
 
 MOST_VALUES = 4_000_000_000
 """N x T x F beyond which the regular grid is refused rather than made."""
@@ -63,7 +64,7 @@ def read_table(path: Path, config: DataConfig) -> Sequences:
         )
     import narwhals as nw
 
-    frame = nw.from_native(_read_frame(path), eager_only=True)
+    frame = nw.from_native(_read_frame(path, config), eager_only=True)
     table = table_of(frame, first_line=0 if path.suffix == ".parquet" else 2)
     roles = Roles(
         id=config.id,
@@ -77,13 +78,13 @@ def read_table(path: Path, config: DataConfig) -> Sequences:
     return sequences_of(table, roles, container="file", name=path.name.split(".")[0])
 
 
-def _read_frame(path: Path) -> Any:
+def _read_frame(path: Path, config: DataConfig) -> Any:
     import polars as pl
 
     try:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
-        frame = pl.read_csv(path, infer_schema_length=None, try_parse_dates=True)
+        frame = pl.read_csv(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).strip().split("\n")[0]
         raise SourceError(
@@ -93,7 +94,7 @@ def _read_frame(path: Path) -> Any:
     names = frame.columns
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise SourceError(f'the first line is "{names[0]}"', rule="columns are divided by commas")
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise SourceError(
             f'the first line is numbers: "{",".join(names[:5])}"', rule="it holds column names"
         )
@@ -101,7 +102,21 @@ def _read_frame(path: Path) -> Any:
     if doubled:
         name = doubled[0].split("_duplicated_")[0]
         raise DataError(f'the column "{name}" occurs twice', rule="column names are unique")
-    return frame
+    plain = {config.id, config.label, config.subject, *config.static}
+    texts = [n for n in names if frame.schema[n] == pl.String and n not in plain]
+    return frame.with_columns([_times(frame[name]) for name in texts])
+
+
+def _times(column: Any) -> Any:
+    """Text as times if all of it is, year first; 01/02/2024 is left, for it says two things."""
+    known = column.drop_nulls()
+    if not known.len() or not known.str.contains(r"^\d{4}[-/]").all():
+        return column
+    for parse in (column.str.to_date, column.str.to_datetime):
+        times = parse(strict=False)
+        if times.null_count() == column.null_count():
+            return times
+    return column
 
 
 def sequences_of(table: Table, roles: Roles, container: str, name: str = "data") -> Sequences:
@@ -125,10 +140,10 @@ def sequences_of(table: Table, roles: Roles, container: str, name: str = "data")
     names = [column for column in table.columns if column not in roles.named]
     values, observed, lengths = _fill(table, names, roles.nan, sequence_R, steps_R)
     label, subject = (
-        _one_per_id(table, column, what, sequence_R, first_N) if column else None
+        one_per_id(table, column, what, sequence_R, first_N) if column else None
         for column, what in ((roles.label, "label"), (roles.subject, "subject"))
     )
-    statics = [_static(table, column, sequence_R, first_N) for column in roles.static]
+    statics = [static(table, column, sequence_R, first_N) for column in roles.static]
     subjects = subject if subject is not None else (ids_N if roles.id else None)
     return Sequences(
         values,
@@ -188,7 +203,7 @@ def _sequences(table: Table, name: str) -> tuple[NDArray[Any], NDArray[np.int64]
     if not name:
         return np.zeros(1, dtype=np.int64), np.zeros(table.rows, dtype=np.int64)
     column = table.column(name, "id")
-    empty = column.missing | (_nan(column))
+    empty = column.missing | is_nan(column)
     if empty.any():
         row = int(np.argmax(empty))
         raise DataError(f'{table.where(row)}: "{name}" is empty', rule="every row has an id")
@@ -256,11 +271,12 @@ def _numbers(
     bad = seen & ~(np.abs(numbers) <= np.finfo(np.float32).max)
     if bad.any():
         row = int(np.argmax(bad))
-        is_nan = bool(np.isnan(numbers[row]))
         raise DataError(
             f'{table.where(row)}, column "{name}" is {numbers[row]} ({int(bad.sum())} such cells)',
             rule="what was not measured is an empty cell; numbers are finite and fit in float32",
-            repair="--set data.nan=missing" if is_nan else f"--drop {name}, or mend the cell",
+            repair="--set data.nan=missing"
+            if np.isnan(numbers[row])
+            else f"--drop {name}, or mend the cell",
         )
     return numbers, seen
 
@@ -271,7 +287,7 @@ def _not_numbers(table: Table, name: str, column: Column) -> DataError:
             f'column "{name}" holds times', rule="features are numbers", repair=f"--time {name}"
         )
     texts = zip(column.values.tolist(), column.missing, strict=True)
-    bad = [row for row, (text, gone) in enumerate(texts) if not gone and not _is_number(text)]
+    bad = [row for row, (text, gone) in enumerate(texts) if not gone and not is_number(text)]
     row = bad[0] if bad else 0
     return DataError(
         f'{table.where(row)}, column "{name}" is "{column.values[row]}" '
@@ -279,77 +295,3 @@ def _not_numbers(table: Table, name: str, column: Column) -> DataError:
         rule="features are numbers; what was not measured is an empty cell",
         repair=f"--label {name} or --static {name} if it is one value per id, else mend the cell",
     )
-
-
-def _one_per_id(
-    table: Table,
-    name: str,
-    what: str,
-    sequence_R: NDArray[np.int64],
-    first_N: NDArray[np.int64],
-    optional: bool = False,
-) -> NDArray[Any]:
-    """(N,) the one value that each id has in this column."""
-    column = table.column(name, what)
-    if column.kind == "time":
-        raise DataError(f'column "{name}" holds times', rule=f"a {what} is text or a number")
-    known_R = ~(column.missing | _nan(column))
-    row_N = np.full(len(first_N), table.rows, dtype=np.int64)
-    known = np.flatnonzero(known_R)
-    np.minimum.at(row_N, sequence_R[known], known)
-    if (row_N == table.rows).any() and not optional:
-        row = int(first_N[int(np.argmax(row_N == table.rows))])
-        raise DataError(
-            f'{table.where(row)}: "{name}" is empty in every row of this id',
-            rule=f"each id has a {what}",
-            repair="leave these ids out",
-        )
-    value_N = column.values[np.minimum(row_N, table.rows - 1)]
-    differs_R = known_R & (column.values != value_N[sequence_R])
-    if differs_R.any():
-        row = int(np.argmax(differs_R))
-        other = int(row_N[sequence_R[row]])
-        raise DataError(
-            f'"{name}" is {column.values[other]} in {table.where(other)} and '
-            f"{column.values[row]} in {table.where(row)}, the same id",
-            rule=f"a {what} is one value per id",
-            repair="leave it among the features if it changes over time",
-        )
-    if optional:
-        value_N = np.where(row_N == table.rows, "" if column.kind == "text" else np.nan, value_N)
-    elif column.dtype == "bool":
-        value_N = value_N.astype(bool)
-    return value_N
-
-
-def _static(
-    table: Table, name: str, sequence_R: NDArray[np.int64], first_N: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], Static]:
-    """(N,) the codes or numbers of a static attribute (NaN = not known), and what they mean."""
-    value_N = _one_per_id(table, name, "static attribute", sequence_R, first_N, optional=True)
-    if table.columns[name].kind == "text":
-        levels = sorted(set(value_N.tolist()) - {""})
-        codes = {level: float(code) for code, level in enumerate(levels)} | {"": np.nan}
-        column = np.array([codes[value] for value in value_N.tolist()], dtype=np.float32)
-        kind: Literal["binary", "categorical"] = "binary" if len(levels) == 2 else "categorical"
-        return column, Static(name, kind, tuple(levels))
-    column = value_N.astype(np.float32)
-    if table.columns[name].dtype == "bool":
-        return column, Static(name, "binary", ("false", "true"))
-    if np.isin(column[~np.isnan(column)], (0.0, 1.0)).all():
-        return column, Static(name, "binary", ("0", "1"))
-    return column, Static(name)
-
-
-def _nan(column: Column) -> NDArray[np.bool_]:
-    if column.values.dtype.kind != "f":
-        return np.zeros(len(column.values), dtype=np.bool_)
-    return np.isnan(column.values)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
