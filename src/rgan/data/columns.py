@@ -109,7 +109,8 @@ def _column(series: nw.Series[Any], name: str) -> Column:
         kind = str(dtype).lower() if dtype.is_float() else "float64"
         return Column(np.asarray(numbers, dtype=np.float64), missing, "number", kind)
     if missing.all():  # an empty column of a text file has no type
-        return Column(np.zeros(len(missing)), missing, "number", "float64")
+        kind = "str" if dtype == nw.String else "float64"
+        return Column(np.zeros(len(missing)), missing, "number", kind)
     values = series.to_list()
     if not all(isinstance(v, str) for v, gone in zip(values, missing, strict=True) if not gone):
         raise DataError(

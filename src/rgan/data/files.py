@@ -39,7 +39,7 @@ def read_path(path: Path, config: DataConfig, seed: int = 0) -> Sequences:
 
         return read_npy(path, config.nan)
     if kind == ".npz":
-        from rgan.data.arrays import read_npz
+        from rgan.data.npz import read_npz
 
         return read_npz(path, config.nan, label=config.label, subject=config.subject)
     if kind == ".ts":

@@ -29,11 +29,13 @@ COLUMNS: tuple[str, ...] = ("lengths", "labels", "static", "subjects", "starts",
 
 
 class NpyStream:
-    """One ``.npy`` file of rows that come in chunks (numpy's format, version 1.0)."""
+    """One ``.npy`` file of rows that come in chunks (numpy's format, version 1.0).
+
+    The file is open only while rows are written, so that it can be thrown away at any time.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("wb")
         self._dtype: np.dtype[Any] | None = None
         self._row: tuple[int, ...] = ()
         self._rows = 0
@@ -42,8 +44,9 @@ class NpyStream:
         """Append rows, of the first rows' shape and dtype."""
         if self._dtype is None:
             self._dtype, self._row = array.dtype, array.shape[1:]
-            self._file.write(b"\0" * HEADER_BYTES)
-        np.ascontiguousarray(array, dtype=self._dtype).tofile(self._file)
+            self.path.write_bytes(b"\0" * HEADER_BYTES)
+        with self.path.open("ab") as file:
+            file.write(np.ascontiguousarray(array, dtype=self._dtype).data)
         self._rows += len(array)
 
     def finish(self) -> Path:
@@ -52,9 +55,9 @@ class NpyStream:
         descr = np.lib.format.dtype_to_descr(self._dtype)
         fields = {"descr": descr, "fortran_order": False, "shape": (self._rows, *self._row)}
         text = repr(fields).ljust(HEADER_BYTES - 11) + "\n"
-        self._file.seek(0)
-        self._file.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
-        self._file.close()
+        header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+        with self.path.open("r+b") as file:
+            file.write(header)
         return self.path
 
 

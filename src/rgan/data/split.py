@@ -124,7 +124,10 @@ def _assign(
 
 
 def _by_time(sequences: Sequences, shares: tuple[float, ...]) -> NDArray[np.int64]:
-    """Cut each subject's span of time by the shares; windows across a cut belong to no set."""
+    """Cut each subject's span of time by the shares; windows across a cut belong to no set.
+
+    A cut moves on to where the next window starts, so that no more windows are lost than must be.
+    """
     assert sequences.starts is not None
     begin_N = sequences.starts.astype(np.int64)
     end_N = begin_N + sequences.lengths
@@ -134,6 +137,8 @@ def _by_time(sequences: Sequences, shares: tuple[float, ...]) -> NDArray[np.int6
         rows = np.flatnonzero(subjects == subject)
         low, high = begin_N[rows].min(), end_N[rows].max()
         cuts = low + np.round(np.cumsum((0.0, *shares)) * (high - low)).astype(np.int64)
+        starts = np.append(np.unique(begin_N[rows]), high)
+        cuts = starts[np.searchsorted(starts, np.minimum(cuts, high))]
         for index in range(len(shares)):
             inside = (begin_N[rows] >= cuts[index]) & (end_N[rows] <= cuts[index + 1])
             sets_N[rows[inside]] = index

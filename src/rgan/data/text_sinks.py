@@ -59,7 +59,6 @@ class CsvSink:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "table.csv"
-        self._file = self._path.open("wb")
         self._table = _LongTable()
         self._begun = False
 
@@ -68,12 +67,12 @@ class CsvSink:
         frame = self._table.frame(chunk)
         values = [*chunk.feature_names, *(info.name for info in chunk.static_info)]
         short = [pl.col(n).cast(pl.Float32) for n in values if frame.schema[n] == pl.Float64]
-        frame.with_columns(short).write_csv(self._file, include_header=not self._begun)
+        with self._path.open("ab") as file:
+            frame.with_columns(short).write_csv(file, include_header=not self._begun)
         self._begun = True
 
     def finish(self) -> Path:
         """The finished file."""
-        self._file.close()
         return self._path
 
 
@@ -105,7 +104,7 @@ class TsSink:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._body = (folder / "body").open("w", encoding="utf-8")
+        self._body = folder / "body"
         self._labels: set[str] = set()
         self._lengths: set[int] = set()
         self._missing = False
@@ -120,20 +119,20 @@ class TsSink:
         if chunk.has_classes:
             self._labels |= set(labels)
             _check_labels(labels)
-        for row in range(len(chunk)):
-            # a float32 as text has the fewest digits that read back as the same number
-            values_FL = chunk.values[row, : chunk.lengths[row]].T
-            text_FL = np.where(np.isnan(values_FL), "?", values_FL.astype(str))
-            parts = [",".join(dimension) for dimension in text_FL.tolist()]
-            self._body.write(":".join(parts + labels[row : row + 1]) + "\n")
+        with self._body.open("a", encoding="utf-8") as file:
+            for row in range(len(chunk)):
+                # a float32 as text has the fewest digits that read back as the same number
+                values_FL = chunk.values[row, : chunk.lengths[row]].T
+                text_FL = np.where(np.isnan(values_FL), "?", values_FL.astype(str))
+                parts = [",".join(dimension) for dimension in text_FL.tolist()]
+                file.write(":".join(parts + labels[row : row + 1]) + "\n")
 
     def finish(self) -> Path:
         """The finished file."""
-        self._body.close()
         path = self._folder / "all.ts"
         with path.open("w", encoding="utf-8") as file:
             file.write("\n".join(self._header()) + "\n")
-            with (self._folder / "body").open(encoding="utf-8") as body:
+            with self._body.open(encoding="utf-8") as body:
                 shutil.copyfileobj(body, file)
         return path
 
