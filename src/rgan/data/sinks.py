@@ -86,7 +86,7 @@ class NpySink:
 class NpzSink:
     """Everything: values, mask, lengths, labels, static, subjects, names and description.
 
-    The values are stored as they are, the mask is compressed: noise does not shrink, masks do.
+    Stored, not compressed: values hardly shrink, and packing them took longer than making them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,22 +116,21 @@ class NpzSink:
             small["static_names"] = np.array([info.name for info in self._first.static_info])
         small["meta"] = np.array(_description(self._first))
         path = self._folder / "all.npz"
-        with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             with self._values.finish().open("rb") as file:
-                _put(archive, "values", file, zipfile.ZIP_STORED)
+                _put(archive, "values", file)
             with self._observed.finish().open("rb") as file:
-                _put(archive, "observed", file, zipfile.ZIP_DEFLATED)
+                _put(archive, "observed", file)
             for name, array in small.items():
                 buffer = io.BytesIO()
                 np.save(buffer, array, allow_pickle=False)
                 buffer.seek(0)
-                _put(archive, name, buffer, zipfile.ZIP_DEFLATED)
+                _put(archive, name, buffer)
         return path
 
 
-def _put(archive: zipfile.ZipFile, name: str, source: Any, method: int) -> None:
+def _put(archive: zipfile.ZipFile, name: str, source: Any) -> None:
     info = zipfile.ZipInfo(f"{name}.npy")  # of 1980: the same data gives the same bytes
-    info.compress_type = method
     with archive.open(info, "w", force_zip64=True) as member:
         shutil.copyfileobj(source, member, 1 << 20)
 
