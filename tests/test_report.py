@@ -160,6 +160,19 @@ def test_autocorrelation_is_right_with_gaps() -> None:
     assert np.isnan(rho[1:]).all()
 
 
+def test_a_border_pixel_lit_once_does_not_rule_the_plane() -> None:
+    from rgan.report.embedding import _flatten, _pca
+
+    layout = ImageLayout(4, 4)
+    images = np.zeros((200, 4, 4, 1))
+    images[:100, 1:3, 1:3] = 255.0
+    images[0, 0, 0] = 20.0
+    pictures = Sequences(layout.to_sequences(images), layout=layout)
+    places, labels = _pca(*_flatten(pictures, pictures))
+    assert labels[0].startswith("component 1: 100%")
+    assert np.abs(places[100] - places[300]).max() == 0.0
+
+
 def test_losses_with_what_histories_hold(tmp_path: Path) -> None:
     epochs: list[dict[str, Any]] = [
         EpochEnded(10 * i, i, {"generator": 1 / i, "critic": 0.5, "r1": 0.1}).as_dict()

@@ -22,7 +22,8 @@ from rgan.report.canvas import (
     Canvas,
     grid,
 )
-from rgan.report.comparison import draw_autocorrelation, draw_embedding, draw_marginals
+from rgan.report.comparison import draw_autocorrelation, draw_marginals
+from rgan.report.embedding import draw_embedding
 from rgan.report.images import draw_image_samples
 from rgan.report.series import draw_series_samples
 from rgan.runs.atomic import write_bytes
