@@ -276,7 +276,13 @@ def concatenate(parts: Sequence[Sequences]) -> Sequences:
 
     def join(what: str) -> NDArray[Any] | None:
         columns = [getattr(part, what) for part in parts]
-        return None if any(c is None for c in columns) else np.concatenate(columns)
+        absent = [column is None for column in columns]
+        if any(absent) and not all(absent):
+            raise DataError(
+                f"part {absent.index(True)} has no {what} and others have",
+                rule="only sequences of one description can be joined",
+            )
+        return None if absent[0] else np.concatenate(columns)
 
     names = ("values", "observed", "lengths", "labels", "static", "subjects", "starts", "part")
     return replace(first, **{name: join(name) for name in names})  # type: ignore[arg-type]
@@ -289,7 +295,7 @@ def _as_values(values: ArrayLike) -> NDArray[np.float32]:
         raise DataError(
             "the sequences are ragged: their lengths or their numbers of features differ",
             rule="values are one array (N, T, F)",
-            repair="rgan.data.pad(list_of_arrays), which keeps the lengths",
+            repair="from rgan.data.arrays import pad; values, lengths = pad(list_of_arrays)",
         ) from error
     if array.dtype.kind not in "fiub":
         raise DataError(

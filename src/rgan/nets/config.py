@@ -18,12 +18,15 @@ class GeneratorConfig:
 
     cell: Cell = "lstm"
     """Recurrent cell: lstm or gru."""
-    hidden: int = Field(default=128, ge=1)
+    hidden: int = Field(default=64, ge=1)
     """Units of each recurrent layer and direction."""
     layers: int = Field(default=1, ge=1)
     """Recurrent layers on top of each other."""
     bidirectional: bool = True
     """Whether each layer also reads the noise backwards in time."""
+    compress: int = Field(default=0, ge=0)
+    """How many steps one step of the recurrence stands for; it is decoded to single steps before
+    ``convs_after``. 1: none; 0: so many that the recurrence has 16 to 31 steps."""
     convs_before: int = Field(default=0, ge=0)
     """Convolutions over time between the noise and the recurrence."""
     convs_after: int = Field(default=1, ge=0)
@@ -44,15 +47,18 @@ class CriticConfig:
 
     cell: Cell = "lstm"
     """Recurrent cell: lstm or gru."""
-    hidden: int = Field(default=64, ge=1)
+    hidden: int = Field(default=48, ge=1)
     """Units of each recurrent layer and direction."""
     layers: int = Field(default=1, ge=1)
     """Recurrent layers on top of each other."""
     bidirectional: bool = True
     """Whether each layer also reads the sequence backwards."""
-    convs: int = Field(default=2, ge=0)
+    compress: int = Field(default=0, ge=0)
+    """How many steps are folded into one before the recurrence. 1: none; 0: so
+    many that the recurrence has 16 to 31 steps."""
+    convs: int = Field(default=1, ge=0)
     """Convolutions over time before the recurrence."""
-    channels: int = Field(default=64, ge=1)
+    channels: int = Field(default=48, ge=1)
     """Channels of those convolutions."""
     kernel: int = Field(default=5, ge=1)
     """Width of the convolutions in steps; odd."""

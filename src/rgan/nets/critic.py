@@ -16,7 +16,9 @@ from rgan.nets.config import CriticConfig
 from rgan.nets.layers import (
     POSITION_CHANNELS,
     Convolutions,
+    Fold,
     Recurrence,
+    folding,
     positions,
     spread_over_steps,
 )
@@ -58,8 +60,10 @@ class Critic(nn.Module):
         size += spec.values if config.differences else 0
         size += POSITION_CHANNELS if config.position else 0
         self.convs = Convolutions(size, config.channels, config.convs, config.kernel)
+        self.steps_in_one = folding(config.compress, spec.steps)
+        self.fold = Fold(self.convs.size, config.channels, self.steps_in_one)
         self.recurrence = Recurrence(
-            config.cell, self.convs.size, config.hidden, config.layers, config.bidirectional
+            config.cell, self.fold.size, config.hidden, config.layers, config.bidirectional
         )
         state = self.recurrence.size * (2 if config.readout == "pool" else 1)
         if config.readout == "pool":
@@ -77,7 +81,8 @@ class Critic(nn.Module):
         """Votes on each sequence. ``groups``: how many equal parts of the batch stand side by side
         (2 for real and generated), for statistics over a part."""
         valid_NT = batch.valid
-        states_NTH = self.recurrence(self.convs(self._inputs(batch, valid_NT)))
+        states_NTH = self.recurrence(self.fold(self.convs(self._inputs(batch, valid_NT))))
+        valid_NT = valid_NT[:, :: self.steps_in_one]  # a folded step counts if it begins within
         state = self._read(states_NTH, batch, valid_NT)  # (N, V, H)
         if self.config.batch_statistics:
             state = torch.cat([state, _group_spread(state, groups)], dim=2)
@@ -94,7 +99,10 @@ class Critic(nn.Module):
         observed_NTF = valid_NT1.expand(-1, -1, spec.values)
         if spec.masks:
             assert isinstance(self.mask_columns, Tensor)
-            observed_NTF = observed_NTF.index_copy(2, self.mask_columns, masks_NTM)
+            # A hard gate: what hides a value must not let it into the mask's slope either. The
+            # generator has multiplied its values by its masks itself, so no gradient is lost.
+            gate_NTM = (masks_NTM > 0.5).to(masks_NTM.dtype)
+            observed_NTF = observed_NTF.index_copy(2, self.mask_columns, gate_NTM)
         values_NTF = batch.x[..., : spec.values] * observed_NTF
         parts = [values_NTF, masks_NTM]
         if self.config.differences:
@@ -111,7 +119,7 @@ class Critic(nn.Module):
         if self.config.readout == "sequence":
             return states_NTH
         if self.config.readout == "last":
-            return self.recurrence.last(states_NTH, batch.lengths)[:, None, :]
+            return self.recurrence.last(states_NTH, valid_NT.sum(1).long())[:, None, :]
         weight_NT1 = valid_NT[..., None]
         mean_NH = (states_NTH * weight_NT1).sum(1) / weight_NT1.sum(1)
         top_NH = (states_NTH - 1e4 * (1 - weight_NT1)).amax(1)

@@ -16,7 +16,10 @@ from rgan.nets.config import GeneratorConfig
 from rgan.nets.layers import (
     POSITION_CHANNELS,
     Convolutions,
+    Fold,
     Recurrence,
+    Unfold,
+    folding,
     positions,
     spread_over_steps,
 )
@@ -38,6 +41,10 @@ class Noise:
     steps: Tensor
     masks: Tensor
     static: Tensor
+
+    def take(self, n: int) -> Noise:
+        """The noise of the first n sequences."""
+        return Noise(*(part[:n] for part in vars(self).values()))
 
     def to(self, device: torch.device | str) -> Noise:
         """The same noise on another device."""
@@ -66,13 +73,29 @@ class Generator(nn.Module):
         size = config.noise_step + around + spec.static
         size += POSITION_CHANNELS if config.position else 0
         self.before = Convolutions(max(1, size), config.hidden, config.convs_before, config.kernel)
+        steps = folding(config.compress, spec.steps)
+        self.fold = Fold(self.before.size, config.hidden, steps)
         self.recurrence = Recurrence(
-            config.cell, self.before.size, config.hidden, config.layers, config.bidirectional
+            config.cell, self.fold.size, config.hidden, config.layers, config.bidirectional
         )
+        self.unfold = Unfold(self.recurrence.size, config.hidden, steps)
         self.after = Convolutions(
-            self.recurrence.size, config.hidden, config.convs_after, config.kernel
+            self.unfold.size, config.hidden, config.convs_after, config.kernel
         )
         self.head = nn.Linear(self.after.size, spec.channels)
+
+    @torch.no_grad()
+    def start_at_rates(self, batch: Batch) -> None:
+        """Set the masks' bias so that an untrained generator observes each feature as often as the
+        data do; the critic then has to teach patterns only, not rates.
+
+        Args:
+            batch: the packed training sequences.
+        """
+        f = self.spec.values
+        if self.spec.masks:
+            seen = batch.x[..., f:].sum(dim=(0, 1)) / batch.lengths.sum()
+            self.head.bias[f:] = torch.logit(seen.clamp(1e-4, 1 - 1e-4))
 
     def draw_noise(self, n: int, random: torch.Generator) -> Noise:
         """Noise for n sequences from this random state, on its device."""
@@ -110,8 +133,8 @@ class Generator(nn.Module):
         x_NTI = torch.cat(parts, dim=2)
         if x_NTI.shape[2] == 0:  # no noise, no condition, no position: still a network
             x_NTI = noise.steps.new_zeros(len(lengths_N), steps, 1)
-        states_NTH = self.after(self.recurrence(self.before(x_NTI)))
-        out_NTD = self.head(states_NTH)
+        states_NTH = self.unfold(self.recurrence(self.fold(self.before(x_NTI))), steps)
+        out_NTD = self.head(self.after(states_NTH))
         return self._finish(out_NTD, static_NS, noise, lengths_N, condition_NC)
 
     def _finish(

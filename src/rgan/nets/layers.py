@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -78,6 +79,46 @@ class Convolutions(nn.Module):
         return x_NHT.transpose(1, 2)
 
 
+class Fold(nn.Module):
+    """(N, T, I) to (N, ceil(T/k), H): k neighbouring steps become one, so that the recurrence has
+    fewer, richer steps. k = 1 changes nothing."""
+
+    def __init__(self, size: int, channels: int, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.linear = nn.Linear(size * steps, channels) if steps > 1 else None
+        self.size = channels if steps > 1 else size
+
+    def forward(self, x_NTI: Tensor) -> Tensor:
+        if self.linear is None:
+            return x_NTI
+        n, t, size = x_NTI.shape
+        x_NTI = nn.functional.pad(x_NTI, (0, 0, 0, -t % self.steps))
+        folded = self.linear(x_NTI.reshape(n, -1, size * self.steps))
+        return nn.functional.leaky_relu(folded, 0.2)
+
+
+class Unfold(nn.Module):
+    """(N, ceil(T/k), I) to (N, T, H): the way back from ``Fold``."""
+
+    def __init__(self, size: int, channels: int, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.linear = nn.Linear(size, channels * steps) if steps > 1 else None
+        self.size = channels if steps > 1 else size
+
+    def forward(self, x_NTI: Tensor, steps: int) -> Tensor:
+        if self.linear is None:
+            return x_NTI
+        spread = nn.functional.leaky_relu(self.linear(x_NTI), 0.2)
+        return spread.reshape(len(x_NTI), -1, self.size)[:, :steps]
+
+
+def folding(compress: int, steps: int) -> int:
+    """How many steps become one: as set, or for 0 so many that about 16 to 31 are left."""
+    return compress or max(1, steps // 16)
+
+
 def positions(lengths_N: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """(N, T, 7): where each step stands: time from start, to the end, within, and three waves."""
     t_T = torch.arange(steps, device=lengths_N.device, dtype=dtype)
@@ -99,8 +140,10 @@ def double_backward() -> Iterator[None]:
 
     Neither oneDNN's nor cuDNN's recurrent kernels have a second derivative; torch's own do.
     """
-    with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
-        yield
+    with warnings.catch_warnings():  # setting the flag speaks of an Intel GPU that nobody has
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            yield
 
 
 @torch.no_grad()

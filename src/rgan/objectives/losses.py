@@ -10,28 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-ObjectiveName = Literal[
-    "bce", "saturating", "hinge", "least-squares", "wasserstein", "relativistic"
-]
-
-
-@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class ObjectiveConfig:
-    """Section ``[objective]``: what critic and generator minimise."""
-
-    name: ObjectiveName = "relativistic"
-    """bce (non-saturating generator), saturating (the minimax generator of the first GAN), hinge,
-    least-squares, wasserstein, or relativistic (pairing)."""
-    smooth_real: float = Field(default=0.0, ge=0.0, lt=0.5)
-    """One-sided label smoothing: how far below 1 the critic's target for real sequences is; for bce
-    and least-squares."""
+from rgan.objectives.config import ObjectiveName
 
 
 @dataclass(frozen=True)

@@ -8,34 +8,16 @@ critic sets what is not observed to zero, so its gradient there is zero too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
 from rgan.nets.batch import Batch, join
 from rgan.nets.critic import Votes
 from rgan.nets.layers import double_backward
+from rgan.objectives.config import PenaltyConfig
 
-PenaltyName = Literal["none", "r1", "r2", "r1r2", "r1-fd", "r1r2-fd", "gradient-penalty"]
 CriticFunction = Callable[[Batch, int], Votes]
-
-
-@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class PenaltyConfig:
-    """Section ``[penalty]``: what keeps the critic smooth."""
-
-    name: PenaltyName = "r1r2-fd"
-    """none; r1 (slope on real sequences), r2 (on generated ones) or both, exact or by finite
-    differences (-fd, which needs no second derivative); gradient-penalty (slope 1 in between)."""
-    weight: float = Field(default=0.1, ge=0.0)
-    """Weight of the penalty; for r1 and r2 the loss takes half of it times the squared slope."""
-    step: float = Field(default=0.05, gt=0.0)
-    """Standard deviation of the finite difference's probe, in scaled units."""
-    every: int = Field(default=1, ge=1)
-    """Apply it only at each n-th update, with n times the weight (lazy, Karras et al. 2020)."""
 
 
 def slope_squared(critic: CriticFunction, batch: Batch, groups: int = 1) -> Tensor:

@@ -28,12 +28,16 @@ class OptimizerConfig:
 class TrainConfig:
     """Section ``[train]``: how long, in what portions, how watched."""
 
-    steps: int = Field(default=4000, ge=1)
+    steps: int = Field(default=6000, ge=1)
     """Generator updates in all, where ``epochs`` is 0."""
     epochs: int = Field(default=0, ge=0)
     """Passes over the training sequences; 0 takes as many as ``steps`` need."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Sequences in a batch."""
+    balance: float = Field(default=0.5, ge=0.0, le=1.0)
+    """How evenly classes are drawn into batches: 0 as often as in the data, 1 all alike. What is
+    learnt of each class stays the same; a rare class is only learnt sooner. Samples are drawn with
+    the classes' own shares."""
     critic_steps: int = Field(default=1, ge=1)
     """Critic updates for each generator update."""
     schedule: Literal["constant", "cosine"] = "cosine"

@@ -9,17 +9,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rgan.errors import DivergedError
 from rgan.nets.batch import Batch, join
 from rgan.nets.layers import limit_spectral_norm
-from rgan.objectives.losses import OBJECTIVES, Objective, ObjectiveConfig, weighted_mean
-from rgan.objectives.penalties import PenaltyConfig, penalty
+from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
+from rgan.objectives.losses import OBJECTIVES, Objective, weighted_mean
+from rgan.objectives.penalties import penalty
 from rgan.train.config import TrainConfig
 from rgan.train.events import Ended, EpochEnded, Listener, Started, Stepped
-from rgan.train.randomness import Stream, batch_rows, torch_random
+from rgan.train.randomness import (
+    Stream,
+    balanced_weights,
+    batch_rows,
+    torch_random,
+    weighted_rows,
+)
 from rgan.train.state import TrainState
 
 
@@ -127,6 +135,7 @@ class _Updater:
     ) -> None:
         self.state, self.data, self.plan = state, data, plan
         self.objective, self.config, self.penalties = objective, config, penalties
+        self.weight_N = _class_weights(data, state.config.balance)
 
     def update(self) -> dict[str, Tensor]:
         """Critic updates, then a generator update that reuses the last batch they made."""
@@ -143,7 +152,10 @@ class _Updater:
     def _batches(self, number: int, with_history: bool) -> tuple[Batch, Batch]:
         """Real sequences, and as many generated under their conditions and lengths."""
         seed, plan, device = self.state.config.seed, self.plan, self.state.device
-        rows = batch_rows(seed, number, plan.batches, plan.batch, len(self.data))
+        if self.weight_N is None:
+            rows = batch_rows(seed, number, plan.batches, plan.batch, len(self.data))
+        else:
+            rows = weighted_rows(seed, number, plan.batch, self.weight_N)
         real = self.data.take(torch.from_numpy(rows).to(device))
         random = torch_random(seed, Stream.NOISE, number, device)
         with torch.set_grad_enabled(with_history):
@@ -185,6 +197,20 @@ class _Updater:
         critic.requires_grad_(True)
         state.generator_optimizer.step()
         return loss.detach()
+
+
+def _class_weights(data: Batch, evenness: float) -> np.ndarray | None:
+    """Row weights that even out classes; None where all are drawn alike anyway."""
+    condition_NC = data.condition.cpu().numpy()
+    one_hot = condition_NC.shape[1] > 1 and bool(((condition_NC == 0) | (condition_NC == 1)).all())
+    if not evenness or not one_hot:
+        return None
+    class_N = condition_NC.argmax(1)
+    counts = np.bincount(class_N)
+    counts = counts[counts > 0]
+    if counts.max() < 1.25 * counts.min():  # even already: go through the data in epochs
+        return None
+    return balanced_weights(class_N, evenness)
 
 
 class _Meter:

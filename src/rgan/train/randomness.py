@@ -52,3 +52,24 @@ def batch_rows(seed: int, batch: int, batches_per_epoch: int, size: int, n: int)
     """Rows of the ``batch``-th batch of a training: a new order in each epoch, without repeats."""
     epoch, place = divmod(batch, batches_per_epoch)
     return _order(seed, epoch, n)[place * size : (place + 1) * size]
+
+
+def weighted_rows(seed: int, batch: int, size: int, weight_N: np.ndarray) -> np.ndarray:
+    """Rows of the ``batch``-th batch where rows have weights: systematic draws, so that each row
+    comes as evenly as its weight allows."""
+    random = numpy_random(seed, Stream.ORDER, batch)
+    order = random.permutation(len(weight_N))
+    edges = np.cumsum(weight_N[order])
+    points = (np.arange(size) + random.random()) / size * edges[-1]
+    return order[np.minimum(np.searchsorted(edges, points, side="right"), len(order) - 1)]
+
+
+def balanced_weights(class_N: np.ndarray, evenness: float) -> np.ndarray:
+    """(N,) weights that draw each class with its share, even shares, or in between.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 1.0).tolist()
+    [0.16666666666666666, 0.16666666666666666, 0.16666666666666666, 0.5]
+    """
+    _, class_N, counts = np.unique(class_N, return_inverse=True, return_counts=True)
+    shares = (1 - evenness) * counts / counts.sum() + evenness / len(counts)
+    return (shares / counts)[class_N]

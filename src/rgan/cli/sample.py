@@ -1,0 +1,45 @@
+"""``rgan sample``: synthetic sequences from a run, in the form that the data came in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rgan.cli import options as o
+
+
+def sample(
+    run: Annotated[str, typer.Argument(help="A path, the start of a name, or latest.")],
+    n: Annotated[int, typer.Option("-n", help="How many sequences.")] = 1000,
+    label: Annotated[
+        str | None, typer.Option(help="Only this label; else as often as in the data.")
+    ] = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", help=".npz, .npy, .csv, .parquet, .ts or .png")
+    ] = "synthetic.npz",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.")] = 0,
+    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, auto.")] = "cpu",
+    runs: o.Runs = "runs",
+    quiet: o.Quiet = False,
+) -> None:
+    """Sample N synthetic sequences from RUN, in original units and names.
+
+    Written in pieces, so memory does not grow with N; the file appears whole or not at all.
+    """
+    from rgan.cli.bars import counting
+    from rgan.data.write import Writer
+    from rgan.workflow.sampling import load_trained
+
+    trained, warning = load_trained(run, runs, checkpoint, device)
+    if warning:
+        typer.echo(warning, err=True)
+    trained.check_labels(label)  # before a file is begun
+    with Writer(output, n) as writer, counting("sampling", n, quiet) as advance:
+        for block in trained.blocks(n, label, seed):
+            writer.append(block)
+            advance(len(block))
+    if not quiet:
+        typer.echo(f"{n:,} sequences: {Path(output)}")

@@ -1,0 +1,213 @@
+"""``rgan train``: learn from a source, or go on with a run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rgan.cli import options as o
+
+if TYPE_CHECKING:
+    from rgan.config import Config
+    from rgan.workflow.fit import Outcome
+
+
+def train(
+    source: Annotated[
+        str, typer.Argument(help="A built-in name or the path of a file or folder.")
+    ] = "",
+    resume: Annotated[
+        str, typer.Option(help="Go on with this run: a path, the start of a name, or latest.")
+    ] = "",
+    model: Annotated[
+        str | None, typer.Option(help="rgan, rcgan (conditioned on labels) or auto.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="default, or paper (Esteban et al. 2017).")] = "",
+    config: Annotated[str, typer.Option(help="A TOML file of settings.")] = "",
+    set_: o.SetOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data, in all.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences in a batch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    runs: o.Runs = "runs",
+    quiet: o.Quiet = False,
+    data_dir: o.DataDir = "",
+    drop: o.Drop = None,
+    nan: o.Nan = None,
+    window: o.Window = None,
+    stride: o.Stride = None,
+    split: o.Split = None,
+    max_sequences: o.MaxSequences = None,
+    id_: o.Id = None,
+    time: o.Time = None,
+    step: o.Step = None,
+    label: o.Label = None,
+    static: o.Static = None,
+    subject: o.Subject = None,
+    subject_from_name: o.SubjectFromName = False,
+    size: o.Size = None,
+    layout: o.Layout = None,
+    patch: o.Patch = None,
+) -> None:
+    """Train a recurrent GAN on SOURCE; or go on with a run (--resume).
+
+    Ctrl-C saves and prints the line that resumes. Settings come from the preset, then --config,
+    then flags, then --set; the whole configuration is written to the run's config.toml.
+    """
+    from rgan.config import parse_settings
+    from rgan.errors import ConfigError
+
+    flags = o.settings_of("model", kind=model)
+    flags |= o.settings_of("train", epochs=epochs, batch_size=batch_size, seed=seed, device=device)
+    data = o.settings_of(
+        "data",
+        data_dir=data_dir,
+        drop=drop,
+        nan=nan,
+        window=window,
+        stride=stride,
+        split=split,
+        max_sequences=max_sequences,
+        id=id_,
+        time=time,
+        step=step,
+        label=label,
+        static=static,
+        subject=subject,
+        subject_from_name=subject_from_name,
+        size=size,
+        layout=layout,
+        patch=patch,
+    )
+    settings = {**flags, **data, **parse_settings(set_ or [])}
+    if bool(source) == bool(resume):
+        raise ConfigError(
+            "a source and --resume are given" if source else "no source is given",
+            rule="train takes a SOURCE, or --resume RUN",
+            repair="rgan train icu" if not source else f"rgan train --resume {resume}",
+        )
+    if resume:
+        _resume(resume, runs, settings, preset or config, quiet)
+    else:
+        _new(source, runs, preset or "default", config, settings, quiet)
+
+
+def _new(
+    source: str, runs: str, preset: str, config: str, settings: dict[str, Any], quiet: bool
+) -> None:
+    resolved = resolve(source, preset, config, settings)
+    from rgan.report.progress import make_progress
+    from rgan.workflow.fit import fit
+
+    say = _speaker(quiet)
+    sequences = _load(resolved, quiet)
+    say(summary(sequences))
+    progress = make_progress(quiet)
+    try:
+        outcome = fit(
+            resolved,
+            runs=runs,
+            sequences=sequences,
+            listeners=(progress,),
+            command=shlex.join(["rgan", *sys.argv[1:]]),
+        )
+    finally:
+        progress.close()
+    _close(outcome, quiet)
+
+
+def _resume(name: str, runs: str, settings: dict[str, Any], other: str, quiet: bool) -> None:
+    from rgan.errors import ConfigError
+
+    if other:
+        raise ConfigError(
+            f'--resume with the preset or configuration "{other}"',
+            rule="a resumed run keeps its own configuration; single settings may change",
+            repair="--set section.key=value",
+        )
+    from rgan.report.progress import make_progress
+    from rgan.runs.find import find_run
+    from rgan.workflow.fit import resume
+
+    say = _speaker(quiet)
+    run = find_run(name, runs)
+    say(f"resuming {run.path}")
+    progress = make_progress(quiet)
+    try:
+        outcome = resume(run, settings=settings, listeners=(progress,), say=say)
+    finally:
+        progress.close()
+    _close(outcome, quiet)
+
+
+def resolve(source: str, preset: str, config: str, settings: dict[str, Any]) -> Config:
+    """The configuration of a new run: preset, then file, then settings."""
+    from rgan.config import changed
+    from rgan.config import preset as named
+
+    base = named(preset)
+    if config:
+        base = changed(base, _read_file(config))
+    if Path(source).exists():
+        source = str(Path(source).resolve())  # so that a resume finds it from anywhere
+    return changed(base, {"data.source": source, **settings})
+
+
+def _read_file(path: str) -> dict[str, Any]:
+    from rgan.errors import ConfigError
+    from rgan.runs import toml
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error}", rule="--config names a TOML file of sections"
+        ) from error
+    settings: dict[str, Any] = {}
+    for section, keys in toml.loads(text, source=path).items():
+        if not isinstance(keys, dict):
+            raise ConfigError(f'{path}: "{section}" stands in no section', rule="[section] first")
+        settings |= {f"{section}.{key}": value for key, value in keys.items()}
+    return settings
+
+
+def _load(config: Config, quiet: bool) -> Any:
+    from rgan.data.load import check_trainable, load
+
+    sequences = load(config.data, seed=config.train.seed, quiet=quiet)
+    check_trainable(sequences)
+    return sequences
+
+
+def summary(sequences: Any) -> str:
+    """One line on what is trained on."""
+    s = sequences
+    line = f"{s.name}: {len(s):,} sequences of {s.n_steps} steps and {s.n_features} features"
+    if not s.fully_observed:
+        line += f", {100 * s.share_observed:.0f} % observed"
+    if s.has_classes:
+        line += f", {len(s.classes)} classes ({s.label_name})"
+    return line
+
+
+def _speaker(quiet: bool) -> Any:
+    return (lambda text: None) if quiet else typer.echo
+
+
+def _close(outcome: Outcome, quiet: bool) -> None:
+    """Say where everything lies and what to do next; exit 1 where training was cut short."""
+    path, ended = outcome.run.path, outcome.ended
+    if ended.status == "interrupted":
+        typer.echo(f"stopped by {ended.reason} at step {ended.step:,}; everything is saved.")
+        typer.echo(f"go on with:  rgan train --resume {shlex.quote(str(path))}")
+        raise typer.Exit(1)
+    if quiet:
+        typer.echo(str(path))
+        return
+    typer.echo(f"trained {ended.step:,} steps in {ended.seconds:.0f} s: {path}")
+    typer.echo(f"sample:    rgan sample {shlex.quote(str(path))} -n 1000 -o synthetic.npz")
+    typer.echo(f"evaluate:  rgan evaluate {shlex.quote(str(path))}")

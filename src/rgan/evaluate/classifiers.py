@@ -1,0 +1,179 @@
+"""The two classifiers that judge usefulness, and the scores of their answers.
+
+Shape letters: N rows, K features of a row, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Kind = Literal["linear", "boosting"]
+Predict = Callable[[NDArray[np.float32]], Floats]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Tables here are small: OpenMP's threads cost more than they give, and stall a shared core."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1):
+        yield
+
+
+def fit(
+    kind: Kind, x_NK: NDArray[np.float32], y_N: NDArray[Any], classes_C: NDArray[Any], seed: int = 0
+) -> Predict:
+    """Train a classifier on rows that may hold NaN.
+
+    linear: logistic regression on columns standardised by the training rows (NaN becomes 0), its
+    penalty chosen among C = 0.001, 0.01, 0.1, 1 on a fifth of the rows by log loss. boosting:
+    gradient-boosted trees, which take NaN as they are.
+
+    Args:
+        kind: which one.
+        x_NK: training rows.
+        y_N: their labels.
+        classes_C: all classes, those that ``y_N`` lacks too.
+        seed: of the row split and the trees.
+
+    Returns:
+        Rows (M, K) to probabilities (M, C). Classes not seen in training have probability 0; where
+        only one was seen, it has probability 1.
+    """
+    codes_N = np.searchsorted(classes_C, y_N)
+    seen = np.unique(codes_N)
+    if len(seen) == 1:
+        certain = np.eye(len(classes_C))[seen[0]]
+        return lambda rows: np.tile(certain, (len(rows), 1))
+    known_K = ~np.isnan(x_NK).all(0)  # a column that is never known cannot be learnt from
+    with one_thread():
+        inner = (_linear if kind == "linear" else _boosting)(x_NK[:, known_K], codes_N, seed)
+
+    def predict(rows: NDArray[np.float32]) -> Floats:
+        out = np.zeros((len(rows), len(classes_C)))
+        with one_thread():
+            out[:, seen] = inner(rows[:, known_K])
+        return out
+
+    return predict
+
+
+def _linear(x: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> Predict:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    known = ~np.isnan(x)
+    count = np.maximum(known.sum(0), 1)
+    mean = np.where(known, x, 0).sum(0) / count
+    std = np.sqrt((np.where(known, x - mean, 0) ** 2).sum(0) / count)
+    std = np.where(std > 1e-6, std, np.inf)  # a column that does not vary says nothing: 0
+
+    def ready(rows: NDArray[np.float32]) -> Floats:
+        z = np.nan_to_num((rows - mean) / std)
+        return np.asarray(np.clip(z, -10, 10), dtype=np.float64)
+
+    z = ready(x)
+    held = np.zeros(len(z), dtype=bool)
+    held[np.random.default_rng(seed).permutation(len(z))[: len(z) // 5]] = True
+    best = 0.01
+    if held.any() and np.array_equal(np.unique(y[~held]), np.unique(y)):
+        losses = {}
+        for c in (0.001, 0.01, 0.1, 1.0):
+            model = LogisticRegression(C=c, max_iter=1000, tol=1e-3).fit(z[~held], y[~held])
+            losses[c] = log_loss(y[held], model.predict_proba(z[held]), labels=model.classes_)
+        best = min(losses, key=losses.__getitem__)
+    final = LogisticRegression(C=best, max_iter=1000, tol=1e-3).fit(z, y)
+    return lambda rows: final.predict_proba(ready(rows))
+
+
+def _boosting(x: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> Predict:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    classes = len(np.unique(y))
+    trees = 60 if classes == 2 else max(10, 240 // classes)  # a tree for each class and round
+    model = HistGradientBoostingClassifier(
+        max_iter=trees,
+        learning_rate=0.1 if classes == 2 else 0.2,
+        max_leaf_nodes=8,
+        max_features=0.3,
+        max_bins=32,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=seed,
+    ).fit(x, y)
+    return model.predict_proba
+
+
+def accuracy(y_N: NDArray[np.int64], p_NC: Floats) -> float:
+    """Share of rows whose likeliest class is right."""
+    return float((p_NC.argmax(1) == y_N).mean())
+
+
+def auroc(y_N: NDArray[np.int64], p_NC: Floats) -> float:
+    """Area under the ROC curve: of class 1 where there are two, else the mean of one against rest.
+
+    Classes without a row, or with every row, are left out; NaN where none is left.
+    """
+    return _over_classes(_auroc_one, y_N, p_NC)
+
+
+def auprc(y_N: NDArray[np.int64], p_NC: Floats) -> float:
+    """Average precision Σ (R_n - R_{n-1}) P_n; of class 1, or the mean over classes, as above."""
+    return _over_classes(_auprc_one, y_N, p_NC)
+
+
+def _over_classes(one: Callable[..., float], y_N: NDArray[np.int64], p_NC: Floats) -> float:
+    wanted = [1] if p_NC.shape[1] == 2 else range(p_NC.shape[1])
+    values = [one(y_N == c, p_NC[:, c]) for c in wanted if 0 < (y_N == c).sum() < len(y_N)]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _auroc_one(hit_N: NDArray[np.bool_], score_N: Floats) -> float:
+    values, which = np.unique(score_N, return_inverse=True)
+    hits = np.bincount(which, hit_N, len(values))
+    misses = np.bincount(which, ~hit_N, len(values))
+    below = np.cumsum(misses) - misses
+    return float((hits * (below + misses / 2)).sum() / (hits.sum() * misses.sum()))
+
+
+def _auprc_one(hit_N: NDArray[np.bool_], score_N: Floats) -> float:
+    values, which = np.unique(-score_N, return_inverse=True)
+    hits = np.bincount(which, hit_N, len(values))
+    found = np.cumsum(np.bincount(which, minlength=len(values)))
+    return float((hits * np.cumsum(hits) / found).sum() / hits.sum())
+
+
+SCORES: dict[str, Callable[[NDArray[np.int64], Floats], float]] = {
+    "accuracy": accuracy,
+    "auroc": auroc,
+    "auprc": auprc,
+}
+
+
+def bootstrap(
+    score: Callable[[NDArray[np.int64], Floats], float],
+    y_N: NDArray[np.int64],
+    p_NC: Floats,
+    *,
+    seed: int = 0,
+    draws: int = 200,
+) -> tuple[float, float] | None:
+    """95 % percentile interval of a score over redrawn rows; None where it cannot be had."""
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(draws):
+        rows = rng.integers(0, len(y_N), len(y_N))
+        value = score(y_N[rows], p_NC[rows])
+        if math.isfinite(value):
+            values.append(value)
+    if len(values) < draws / 2:
+        return None
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,1 @@
+"""The only wiring: data, transforms, networks, loop, run folder and evaluation put together."""

@@ -1,0 +1,76 @@
+"""Pictures of samples from constant noise, as a training goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rgan.report.board import Board
+from rgan.report.figures import draw_losses, draw_samples, make_gif
+from rgan.runs.folder import Run
+from rgan.sequences import Sequences
+from rgan.train.events import Ended, EpochEnded, Event, Started
+from rgan.train.loop import make_plan
+from rgan.workflow.session import Session
+
+SERIES = 200
+"""Sequences behind the bands and means of a figure of series."""
+TILES = 64
+"""Images in a grid."""
+
+
+class Pictures:
+    """A listener that draws ``figures/samples-00001200.png`` beside real sequences, evenly spaced
+    over the training, and at its end a GIF of them and the losses.
+
+    The noise and the labels are the same each time, so that one sees the same samples improve. The
+    real side shows sequences of the validation split.
+    """
+
+    def __init__(self, session: Session, run: Run, board: Board) -> None:
+        self.session, self.run, self.board = session, run, board
+        self.count = session.config.train.figures
+        real = session.splits.validation
+        n = TILES if real.is_image else SERIES
+        self.real = _evenly(real, n)
+        self.n = n
+        self.marks: list[int] = []
+
+    def __call__(self, event: Event) -> None:
+        if not self.count:
+            return
+        if isinstance(event, Started):
+            total = make_plan(self.session.config.train, event.sequences).total
+            every = [round(total * (i + 1) / self.count) for i in range(self.count)]
+            self.marks = [mark for mark in every if mark > event.step]
+        elif isinstance(event, EpochEnded) and self.marks and event.step >= self.marks[0]:
+            self.marks = [mark for mark in self.marks if mark > event.step]
+            self.draw(event.step)
+        elif isinstance(event, Ended) and event.status == "finished":
+            self.finish()
+
+    def draw(self, step: int) -> Path:
+        """Draw the samples of this moment."""
+        labels = None if self.real.labels is None else self.real.labels[: self.n]
+        synthetic = self.session.trained.sample(len(self.real), labels, seed=0)
+        path = self.run.figures / f"samples-{step:08d}.png"
+        draw_samples(self.real, synthetic, path, title=f"step {step:,}", most=6)
+        self.board.images("samples", path, step)
+        return path
+
+    def finish(self) -> None:
+        """The GIF of all pictures, and the losses."""
+        pictures = sorted(self.run.figures.glob("samples-*.png"))
+        if len(pictures) > 1:
+            make_gif(pictures, self.run.figures / "samples.gif")
+        draw_losses(self.run.history.read(), self.run.figures / "losses.png")
+
+
+def _evenly(real: Sequences, n: int) -> Sequences:
+    """At most n sequences; of classes, as evenly as there are, in order of the class."""
+    if not real.has_classes or real.labels is None:
+        return real[:n]
+    per_class = max(1, n // len(real.classes))
+    rows = [np.flatnonzero(real.labels == label)[:per_class] for label in real.classes]
+    return real[np.concatenate(rows)]

@@ -1,0 +1,40 @@
+"""A trained generator from a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rgan.errors import RunError
+from rgan.runs.checkpoint import CheckpointStore
+from rgan.runs.find import find_run
+from rgan.runs.folder import Run
+from rgan.workflow.session import trained_from_checkpoint
+from rgan.workflow.trained import Trained
+
+
+def load_trained(
+    run: str | Path | Run, runs: str | Path = "runs", which: str = "latest", device: str = "cpu"
+) -> tuple[Trained, str]:
+    """The sampling generator of a run.
+
+    Args:
+        run: a run, its path, the start of its name, or "latest".
+        runs: the folder in which names are looked up.
+        which: "latest", "best" or a step.
+        device: where to sample.
+
+    Returns:
+        The generator, and a warning where a damaged checkpoint was passed over ("" if none was).
+
+    Raises:
+        RunError: there is no such run or checkpoint, or none that is whole.
+    """
+    folder = run if isinstance(run, Run) else find_run(run, runs)
+    checkpoint = CheckpointStore(folder.checkpoints).load(which)
+    if checkpoint.step == 0:
+        raise RunError(
+            f"{folder.path} has been saved only before its first step",
+            rule="a generator samples after it has been trained",
+            repair=f"rgan train --resume {folder.path}",
+        )
+    return trained_from_checkpoint(checkpoint, device), checkpoint.warning

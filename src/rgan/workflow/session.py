@@ -1,0 +1,141 @@
+"""A training put together in memory: data split and packed, networks and optimisers made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rgan.config import Config
+from rgan.data.load import check_trainable
+from rgan.data.split import Splits, split
+from rgan.errors import ConfigError, RunError
+from rgan.nets.batch import Batch
+from rgan.runs.sealed import Checkpoint
+from rgan.sequences import Sequences
+from rgan.train.device import resolve_device
+from rgan.train.events import Ended, Listener
+from rgan.train.loop import train
+from rgan.train.randomness import Stream, stream_seed
+from rgan.train.state import TrainState, build_networks, load_networks
+from rgan.workflow.trained import Encoder, Trained, to_batch
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that a training needs, and what it changes.
+
+    Args:
+        config: with ``model.kind`` resolved to rgan or rcgan.
+        splits: real sequences, without labels for an RGAN.
+        encoder: fitted to ``splits.train``.
+        state: networks and optimisers on their device.
+        batch: the packed training sequences on the same device.
+    """
+
+    config: Config
+    splits: Splits
+    encoder: Encoder
+    state: TrainState
+    batch: Batch
+
+    @property
+    def trained(self) -> Trained:
+        """The generator as it is now, ready to sample."""
+        return Trained(self.state.sampler, self.encoder)
+
+    def run(self, listener: Listener, should_stop: Callable[[], str] = lambda: "") -> Ended:
+        """Train to the end, or until asked to stop.
+
+        Raises:
+            DivergedError: a loss is not finite.
+        """
+        config = self.config
+        return train(
+            self.state, self.batch, config.objective, config.penalty, listener, should_stop
+        )
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside tensors, as JSON data."""
+        return {
+            "counters": self.state.counters(),
+            "encoder": self.encoder.state(),
+            "config": self.config.to_sections(),
+        }
+
+
+def open_session(
+    config: Config, sequences: Sequences, checkpoint: Checkpoint | None = None
+) -> Session:
+    """Split, scale and pack the sequences, and make the networks, or take up a checkpoint's.
+
+    Raises:
+        DataError: the sequences cannot be trained on; nothing has been written.
+        ConfigError: the configuration does not fit the data, or the device is not there.
+        RunError: the checkpoint does not fit the configuration.
+    """
+    check_trainable(sequences)
+    config, sequences = resolve_kind(config, sequences)
+    device = resolve_device(config.train.device)
+    splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
+    if checkpoint is None:
+        encoder = Encoder.fit(splits.train, config.transform)
+    else:
+        encoder = Encoder.from_state(checkpoint.state["encoder"])
+    spec = encoder.packer.spec
+    generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
+    batch = to_batch(encoder.encode(splits.train))
+    generator.start_at_rates(batch)
+    optimizers = (config.generator_optimizer, config.critic_optimizer)
+    state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
+    if checkpoint is not None:
+        state.load_tensors(checkpoint.tensors)
+        state.step = int(checkpoint.state["counters"]["step"])
+    return Session(config, splits, encoder, state, batch.to(device))
+
+
+def resolve_kind(config: Config, sequences: Sequences) -> tuple[Config, Sequences]:
+    """The configuration with rgan or rcgan in place of auto, and sequences that fit it.
+
+    Raises:
+        ConfigError: rcgan, and there are no labels.
+    """
+    kind = config.model.kind
+    if kind == "auto":
+        kind = "rgan" if sequences.labels is None else "rcgan"
+    if kind == "rcgan" and sequences.labels is None:
+        raise ConfigError(
+            f'an RCGAN is asked for, and "{sequences.name}" has no labels',
+            rule="an RCGAN is conditioned on labels",
+            repair="--model rgan, or name the label column: --label COLUMN",
+        )
+    if kind == "rgan":
+        sequences = dataclasses.replace(sequences, labels=None)
+    return dataclasses.replace(config, model=type(config.model)(kind)), sequences
+
+
+def trained_from_checkpoint(checkpoint: Checkpoint, device: str = "cpu") -> Trained:
+    """The sampling generator of a checkpoint.
+
+    Raises:
+        RunError: the checkpoint's state is not one of ours.
+        ConfigError: the device is not there.
+    """
+    from rgan.config import from_sections
+
+    state = checkpoint.state
+    if not isinstance(state.get("encoder"), dict) or not isinstance(state.get("config"), dict):
+        raise RunError(
+            f"{checkpoint.path} does not hold a trained model",
+            rule="a checkpoint's state has the parts encoder and config",
+        )
+    config = from_sections(state["config"])
+    encoder = Encoder.from_state(state["encoder"])
+    generator, _ = build_networks(encoder.packer.spec, config.generator, config.critic, 0)
+    name = "average" if config.train.average else "generator"
+    model = checkpoint.tensors["model"]
+    wanted = {key: value for key, value in model.items() if key.startswith(f"{name}.")}
+    load_networks({name: generator}, wanted)
+    generator.to(resolve_device(device)).requires_grad_(False)
+    return Trained(generator, encoder)
