@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -142,38 +143,40 @@ class TestCritic:
 @pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("critic", CRITICS)
 def test_every_combination_takes_a_step(generator: str, critic: str) -> None:
-    """A step moves every parameter of both networks, and leaves all numbers finite."""
+    """Each objective with each penalty sends a gradient to every parameter, and takes a step that
+    leaves all numbers finite. The networks are made once, so each step begins where another ended.
+    """
+    networks = build_networks(SPEC, GENERATORS[generator], CRITICS[critic], seed=1)
+    config = TrainConfig(steps=1, batch_size=6, warmup=0, average=0.5, balance=0)
+    optimizer = OptimizerConfig(kind="sgd", rate=0.02)
+    state = TrainState(*networks, config, (optimizer, optimizer))
+    seen: dict[str, float] = {}
+    for name in ("generator", "critic"):
+        for key, parameter in getattr(state, name).named_parameters():
+            parameter.register_post_accumulate_grad_hook(_keep(seen, f"{name}.{key}"))
+    wanted = {k for k in state.tensors()["model"] if not k.startswith("average.")}
+    before = {k: v.clone() for k, v in state.tensors()["model"].items()}
+    real = real_batch()
     for objective, penalty in itertools.product(OBJECTIVES, PENALTIES):
         what = f"{generator} x {critic} x {objective} x {penalty}"
-        networks = build_networks(SPEC, GENERATORS[generator], CRITICS[critic], seed=1)
-        config = TrainConfig(steps=1, batch_size=6, warmup=0, average=0.5, balance=0)
-        optimizer = OptimizerConfig(kind="sgd", rate=0.5)
-        state = TrainState(*networks, config, (optimizer, optimizer))
-        if critic == "statistics":  # so that the projection does not start with a move of its own
-            limit_spectral_norm(state.critic)
-        before = {k: v.clone() for k, v in state.tensors()["model"].items()}
-        seen: dict[str, Tensor] = {}
-        for network in (state.generator, state.critic):
-            for key, parameter in network.named_parameters():
-                parameter.register_post_accumulate_grad_hook(_keep(seen, f"{id(network)}.{key}"))
-        setting = PenaltyConfig(name=penalty, weight=0.1)
-        train(state, real_batch(), ObjectiveConfig(name=objective), setting, lambda event: None)
-        wanted = sum(1 for n in (state.generator, state.critic) for _ in n.parameters())
-        assert len(seen) == wanted, what
-        assert state.is_finite(), what
+        seen.clear()
+        state.step = 0
+        setting = PenaltyConfig(name=penalty, weight=0.1, every=1)
+        train(state, real, ObjectiveConfig(name=objective), setting, lambda event: None)
         # Wasserstein and the relativistic pair see only differences of scores: the last bias has a
         # gradient of zero by nature.
-        dead = [k for k, g in seen.items() if not g.abs().sum() and not k.endswith("head.bias")]
+        dead = [k for k, size in seen.items() if not size and not k.endswith("head.bias")]
+        assert set(seen) == wanted, what
         assert not dead, what
-        after = state.tensors()["model"]
-        still = [k for k in before if k.startswith("generator.") and before[k].equal(after[k])]
-        assert not [k for k in still if "bias" not in k], what
+        assert state.is_finite(), what
+    after = state.tensors()["model"]
+    assert not [k for k in wanted if before[k].equal(after[k])]
 
 
-def _keep(seen: dict[str, Tensor], key: str):  # type: ignore[no-untyped-def]
+def _keep(seen: dict[str, float], key: str) -> Callable[[Tensor], None]:
     def hook(parameter: Tensor) -> None:
         assert parameter.grad is not None
-        seen[key] = parameter.grad.detach().clone()
+        seen[key] = float(parameter.grad.abs().sum())
 
     return hook
 
@@ -200,18 +203,16 @@ class TestPenalties:
     def test_finite_differences_agree_with_exact_slopes(self) -> None:
         torch.manual_seed(0)
         critic, real = Critic(SPEC, CRITICS["pool"]), real_batch()
-        score = critic(real).mean()
+        draws = 4000
+        many = real.take(torch.arange(6).repeat(draws))
         random = torch.Generator().manual_seed(0)
-        draws = torch.stack(
-            [
-                slope_squared_by_difference(critic, real, score, 0.01, random).detach()
-                for _ in range(2000)
-            ]
-        )
+        with torch.no_grad():
+            score = critic(many).mean()
+            squared = slope_squared_by_difference(critic, many, score, 1e-3, random)
         exact = slope_squared(critic, real).detach()
-        # The estimate is a squared normal: a spread of sqrt(2) of its mean, so 4 sigma of 2,000
-        # draws are 13 %.
-        assert torch.allclose(draws.mean(0), exact, rtol=0.13)
+        # The step is small, as the two differ near the kinks of ReLU and maximum. A squared normal
+        # has a deviation of sqrt(2) of its mean: 5 sigma of 4,000 draws are 11 %.
+        assert torch.allclose(squared.reshape(draws, 6).mean(0), exact, rtol=0.11)
 
     def test_hidden_entries_have_no_slope(self) -> None:
         torch.manual_seed(0)
