@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evaluate_toys import one_thread, toy  # noqa: F401
+from evaluate_toys import toy
 from rgan.errors import ConfigError, DataError
 from rgan.evaluate import trial as trials
 from rgan.evaluate.config import EvaluateConfig

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluate_toys import one_thread, toy  # noqa: F401
+from evaluate_toys import toy
 from rgan.errors import DataError
 from rgan.evaluate.comparable import check_comparable
 from rgan.evaluate.discriminative import discriminate, legacy_scores
@@ -235,9 +235,10 @@ def test_the_strong_judge_is_repeatable_and_leaves_torch_as_it_was():
     import torch
 
     torch.manual_seed(5)
-    state = torch.get_rng_state()
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
     first = discriminate(trial_of(toy(120, 3), n=120))
     assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
     assert discriminate(trial_of(toy(120, 3), n=120)) == first
 
 

@@ -6,25 +6,17 @@ Shape letters: N rows, K features of a row, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rgan.evaluate.threads import one_thread
+
 Floats = NDArray[np.float64]
 Kind = Literal["linear", "boosting"]
 Predict = Callable[[NDArray[np.float32]], Floats]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Tables here are small: OpenMP's threads cost more than they give, and stall a shared core."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(1):
-        yield
 
 
 def fit(

@@ -28,6 +28,7 @@ from rgan.evaluate.config import LEAST, EvaluateConfig
 from rgan.evaluate.result import Evaluation, Score
 from rgan.evaluate.scale import Scale
 from rgan.evaluate.split import split_rows
+from rgan.evaluate.threads import one_thread
 from rgan.evaluate.trial import About, Kind, Measure, Metric, Trial, Unscorable, choose
 from rgan.sequences import Sequences
 
@@ -85,7 +86,8 @@ def evaluate(
         before = done
         try:
             trials = [bench.trial(metric, repeat, kind) for repeat, kind in plan]
-            found = metric.run(trials, tick)
+            with one_thread():
+                found = metric.run(trials, tick)
         except Unscorable as reason_:
             skipped[metric.name] = str(reason_)
         else:

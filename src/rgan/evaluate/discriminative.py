@@ -21,6 +21,7 @@ from rgan.evaluate.classifiers import fit as fit_classifier
 from rgan.evaluate.features import table
 from rgan.evaluate.scale import Scale, channels
 from rgan.evaluate.split import split_rows
+from rgan.evaluate.threads import one_thread
 from rgan.evaluate.trial import About, Measure, Metric, Tick, Trial, Unscorable, register
 from rgan.sequences import Sequences, concatenate
 
@@ -91,7 +92,8 @@ def legacy_scores(trials: Sequence[Trial], updates: int, tick: Tick) -> list[flo
         logit_PB = out_TPB.gather(0, torch.from_numpy(end_PB)[None])[0]
         return cross_entropy(logit_PB, y_B.expand_as(logit_PB)) * len(logit_PB)
 
-    train_side_by_side(networks, loss, updates, tick)
+    with one_thread():
+        train_side_by_side(networks, loss, updates, tick)
     scores = []
     for p, pair in enumerate(sides):
         right = [_legacy_right(networks, p, len(trials), side) for side in pair]

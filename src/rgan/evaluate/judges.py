@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rgan.evaluate.threads import one_thread
+
 Floats = NDArray[np.float32]
 Judge = Callable[[Floats], NDArray[np.float64]]
 
@@ -60,6 +62,7 @@ class Examples:
     y: NDArray[np.int64]
 
 
+@one_thread()
 def fit_network(train: Examples, valid: Examples, *, seed: int, epochs: int) -> Judge:
     """Train a ``ConvBiLSTM`` and keep the weights with the least validation loss.
 
@@ -105,6 +108,7 @@ def _weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in network.state_dict().items()}
 
 
+@one_thread()
 def _logits(network: nn.Module, x_NTD: Floats) -> Tensor:
     network.eval()
     with torch.no_grad():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rgan.evaluate.comparable import check_comparable
 from rgan.evaluate.discriminative import FEWEST, legacy_unfit
 from rgan.evaluate.scale import Scale, held
+from rgan.evaluate.threads import one_thread
 from rgan.evaluate.trial import About, Measure, Metric, Tick, Trial, Unscorable, register
 from rgan.sequences import Sequences
 
@@ -69,8 +70,9 @@ def legacy_errors(trials: Sequence[Trial], updates: int, tick: Tick) -> list[flo
         error = (torch.sigmoid(networks(x)) - y[:, :, 0]).abs() * m[:, :, 0]
         return (error.sum((0, 2)) / m.sum((0, 2, 3)).clamp(min=1)).sum()
 
-    train_side_by_side(networks, loss, updates, tick)
-    return [_legacy_error(networks, p, trial) for p, trial in enumerate(trials)]
+    with one_thread():
+        train_side_by_side(networks, loss, updates, tick)
+        return [_legacy_error(networks, p, trial) for p, trial in enumerate(trials)]
 
 
 def _legacy_error(networks, p: int, trial: Trial) -> float:  # type: ignore[no-untyped-def]
