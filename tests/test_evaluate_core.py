@@ -15,6 +15,7 @@ from rgan.errors import ConfigError, DataError
 from rgan.evaluate import trial as trials
 from rgan.evaluate.config import EvaluateConfig
 from rgan.evaluate.core import evaluate
+from rgan.evaluate.result import Evaluation, Score
 from rgan.evaluate.scale import Scale
 from rgan.evaluate.trial import About, Measure, Metric, Unscorable, all_metrics, register
 from rgan.layouts import ImageLayout
@@ -223,3 +224,12 @@ def test_images_and_lengths_and_tiny_sets_do_not_break_it():
     found = evaluate(ragged(12, 1), ragged(6, 2), ragged, everything)
     assert "length_w1" in found
     assert "it needs 10" in found.skipped["discriminative"]
+
+
+def test_copies_are_seen_where_few_test_sequences_leave_the_test_without_power() -> None:
+    near = Score("nn_ratio", "", 0.001, 0.0, (0.001,), 0.9, 0.0, "higher")
+    weak = Score("three_sample_p", "", 0.12, 0.0, (0.12,), 0.8, 0.12, "higher")
+    fresh = Score("nn_ratio", "", 0.88, 0.0, (0.88,), 0.9, 0.0, "higher")
+    assert Evaluation((near, weak)).memorised is True
+    assert Evaluation((fresh, weak)).memorised is False
+    assert Evaluation(()).memorised is None

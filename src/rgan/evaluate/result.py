@@ -81,12 +81,20 @@ class Evaluation:
 
     @property
     def memorised(self) -> bool | None:
-        """Whether the three-sample test finds the samples closer to the training set (p < 0.05 in
-        the middle repeat); None where it was not computed."""
-        if "three_sample_p" not in self:
-            return None
-        values = sorted(self["three_sample_p"].values)
-        return values[len(values) // 2] < MEMORISED_BELOW
+        """Whether the samples look copied; None where no memorisation score was computed.
+
+        Two signs, each enough: the three-sample test finds them closer to the training set in the
+        middle repeat (p < 0.05); or their distance to the training set is less than half of what
+        that of fresh real data is, which few test sequences suffice to see.
+        """
+        found: list[bool] = []
+        if "three_sample_p" in self:
+            values = sorted(self["three_sample_p"].values)
+            found.append(values[len(values) // 2] < MEMORISED_BELOW)
+        if "nn_ratio" in self:
+            ratio = self["nn_ratio"]
+            found.append(ratio.value < 0.5 * (1.0 if ratio.floor is None else ratio.floor))
+        return any(found) if found else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, without NaN."""

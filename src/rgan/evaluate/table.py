@@ -9,7 +9,8 @@ from rgan.evaluate.result import Evaluation, Score
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADER = ("score", "synthetic", "real (floor)", "copy", "better", "note")
+HEADER = ("", "score", "synthetic", "real", "copy")
+ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def number(value: float | None) -> str:
@@ -24,31 +25,30 @@ def number(value: float | None) -> str:
 
 
 def row(score: Score) -> tuple[str, ...]:
-    """The cells of one score."""
+    """The cells of one score; its interval, parts and note stand in evaluation.json only."""
     shown = number(score.value)
     if len(score.values) > 1:
         shown += f" ± {number(score.spread)}"
-    if score.interval:
-        shown += f" [{number(score.interval[0])}, {number(score.interval[1])}]"
-    controls = number(score.floor), number(score.copy)
-    return score.label, shown, *controls, score.better, score.note
+    return ARROWS[score.better], score.label, shown, number(score.floor), number(score.copy)
 
 
 def footer(evaluation: Evaluation) -> list[str]:
     """Lines under the table: sizes, the verdict on copying, and what was left out."""
     sizes = evaluation.sizes
-    lines = []
+    lines = [
+        "↓ lower is better, ↑ higher; real: what fresh real data score; copy: what a copy of the "
+        "training set scores"
+    ]
     if sizes:
         lines.append(
             f"{sizes['synthetic']} synthetic sequences against {sizes['test_used']} held-out real "
             f"ones; generator trained on {sizes['train']}"
         )
     if evaluation.memorised is not None:
-        p = number(evaluation["three_sample_p"].value)
         lines.append(
-            f"SIGNS OF COPYING: closer to the training set than to held-out data (p = {p})"
+            "SIGNS OF COPYING: the samples are closer to the training set than to held-out data"
             if evaluation.memorised
-            else f"no sign of copying (three-sample test, p = {p}); this is no privacy guarantee"
+            else "no sign of copying the training set; this is no privacy guarantee"
         )
     lines.extend(f"not computed: {name}: {why}" for name, why in evaluation.skipped.items())
     return lines
@@ -56,13 +56,15 @@ def footer(evaluation: Evaluation) -> list[str]:
 
 def rich_table(evaluation: Evaluation) -> Table:
     """The table for a terminal, its footer as caption."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    caption = "\n".join(escape(line) for line in footer(evaluation))
-    table = Table(title="Evaluation", caption=caption, caption_justify="left")
+    table = Table(title="Evaluation", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.caption = "\n".join(escape(line) for line in footer(evaluation))
+    table.caption_justify = "left"
     for i, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if i in (1, 2, 3) else "left", no_wrap=i in (2, 3))
+        table.add_column(name, justify="right" if i > 1 else "left", no_wrap=i != 1)
     for score in evaluation.scores:
         table.add_row(*(escape(cell) for cell in row(score)))
     return table

@@ -79,8 +79,11 @@ class Generator(nn.Module):
             config.cell, self.fold.size, config.hidden, config.layers, config.bidirectional
         )
         self.unfold = Unfold(self.recurrence.size, config.hidden, steps)
+        # The steps' noise enters again here: where the recurrence is coarser than the steps, what
+        # happens together at one step (three pressures read from one line) needs noise of its own.
+        late = config.noise_step if self.unfold.steps > 1 else 0
         self.after = Convolutions(
-            self.unfold.size, config.hidden, config.convs_after, config.kernel
+            self.unfold.size + late, config.hidden, config.convs_after, config.kernel
         )
         self.head = nn.Linear(self.after.size, spec.channels)
 
@@ -134,6 +137,8 @@ class Generator(nn.Module):
         if x_NTI.shape[2] == 0:  # no noise, no condition, no position: still a network
             x_NTI = noise.steps.new_zeros(len(lengths_N), steps, 1)
         states_NTH = self.unfold(self.recurrence(self.fold(self.before(x_NTI))), steps)
+        if self.unfold.steps > 1:
+            states_NTH = torch.cat([states_NTH, noise.steps], dim=2)
         out_NTD = self.head(self.after(states_NTH))
         return self._finish(out_NTD, static_NS, noise, lengths_N, condition_NC)
 
