@@ -17,8 +17,9 @@ from rgan.errors import ConfigError, DataError
 from rgan.layouts import ImageLayout
 from rgan.sequences import Sequences, Static
 from rgan.transforms.base import Transform
+from rgan.transforms.config import TransformConfig
 from rgan.transforms.packing import Packer
-from rgan.transforms.pipeline import TRANSFORMS, Pipeline, TransformConfig
+from rgan.transforms.pipeline import TRANSFORMS, Pipeline
 from rgan.transforms.scale import StaticScale
 
 EVERY = [*TRANSFORMS.values(), StaticScale]

@@ -9,12 +9,12 @@ that a sample comes back in the form that the training data had.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from rgan.errors import ConfigError, DataError, nearest
+
+if TYPE_CHECKING:  # settings need layouts' names, and must not wait for numpy
+    from numpy.typing import NDArray
 
 ImageOrder = Literal["rows", "columns", "pixels", "patches"]
 IMAGE_ORDERS: tuple[ImageOrder, ...] = ("rows", "columns", "pixels", "patches")
@@ -123,7 +123,7 @@ class ImageLayout:
                 n, self.height // patch_h, patch_h, self.width // patch_w, patch_w, self.channels
             )
             images_NHWC = tiles.transpose(0, 1, 3, 2, 4, 5)
-        return np.ascontiguousarray(images_NHWC).reshape(n, *self.shape)
+        return images_NHWC.reshape(n, *self.shape).copy()
 
     def to_images(self, values_NTF: NDArray[Any]) -> NDArray[Any]:
         """Values (N, T, F) to images (N, H, W, C)."""

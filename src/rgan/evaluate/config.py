@@ -6,7 +6,6 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from rgan.errors import ConfigError
-from rgan.evaluate.trial import choose
 
 LEAST = 4  # sequences of a set, below which nothing can be judged
 
@@ -32,6 +31,8 @@ class EvaluateConfig:
         Raises:
             ConfigError: a metric is not known, or the size is too small to judge.
         """
+        from rgan.evaluate.trial import choose  # which needs numpy
+
         choose(self.metrics)
         if 0 < self.size < LEAST:
             raise ConfigError(

@@ -9,37 +9,19 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-import pydantic
-import pydantic.dataclasses
-
 from rgan.errors import ConfigError, DataError, nearest
 from rgan.sequences import Sequences
 from rgan.transforms.base import Transform, check_ever_observed
+from rgan.transforms.config import AUTO
 from rgan.transforms.ranges import Ranges
 from rgan.transforms.scale import Identity, MinMax, PixelRange, StaticScale, Symmetric, ZScore
 from rgan.transforms.sequence import Differences, LocalMax
 
-AUTO = "auto"
 TRANSFORMS: dict[str, type[Transform]] = {
     transform.name: transform
     for transform in (ZScore, MinMax, Symmetric, LocalMax, Differences, PixelRange, Identity)
 }
 """What can be chosen by name."""
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
-class TransformConfig:
-    """How values are scaled for the networks, and what is done to generated ones."""
-
-    scale: tuple[str, ...] = (AUTO,)
-    """Transforms in order: zscore, minmax, symmetric, local-max, differences, pixels, none.
-    auto: pixels for images, zscore for everything else."""
-
-    clip: bool = True
-    """Whether generated values are limited to the range of the training data."""
-
-    round: bool = True
-    """Whether generated values are rounded to as many decimals as the training data has."""
 
 
 @dataclass(frozen=True)
