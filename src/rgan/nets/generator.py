@@ -60,6 +60,8 @@ class Generator(nn.Module):
     al. 2013, arXiv 1308.3432), so that the critic never sees a soft mask.
     """
 
+    lattice: Tensor
+
     def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
         super().__init__()
         self.spec, self.config = spec, config
@@ -86,6 +88,18 @@ class Generator(nn.Module):
             self.unfold.size + late, config.hidden, config.convs_after, config.kernel
         )
         self.head = nn.Linear(self.after.size, spec.channels)
+        self.register_buffer("lattice", torch.zeros(4, spec.values))  # see set_lattice
+        self.lattice[2], self.lattice[3] = -torch.inf, torch.inf
+
+    def set_lattice(self, step: Tensor, origin: Tensor, low: Tensor, high: Tensor) -> None:
+        """Say which values each feature can take; it is saved with the weights.
+
+        Args:
+            step: (F,) distance between neighbouring values, 0 where any may be.
+            origin: (F,) one of the values.
+            low, high: (F,) the smallest and the largest, infinite where there is none.
+        """
+        self.lattice.copy_(torch.stack([step, origin, low, high]))
 
     @torch.no_grad()
     def start_at_rates(self, batch: Batch) -> None:
@@ -150,6 +164,7 @@ class Generator(nn.Module):
         values_NTF, logits_NTM = out_NTD[..., : spec.values], out_NTD[..., spec.values :]
         if spec.bounded:
             values_NTF = torch.tanh(values_NTF)
+        values_NTF = on_lattice(values_NTF, self.lattice)
         batch = Batch(out_NTD, static_NS, lengths, condition)
         valid_NT1 = batch.valid[..., None]
         if not spec.masks:
@@ -175,6 +190,20 @@ class Generator(nn.Module):
                 part = hard + soft - soft.detach()
             parts.append(part)
         return torch.cat(parts, dim=1)
+
+
+def on_lattice(values_NTF: Tensor, lattice_4F: Tensor) -> Tensor:
+    """Values rounded and limited as the data is, with the gradient of the unrounded ones.
+
+    The critic then judges what will be sampled, and cannot tell real data by its whole numbers.
+    """
+    step_F, origin_F, low_F, high_F = lattice_4F
+    free_F = step_F == 0
+    width_F = torch.where(free_F, torch.ones_like(step_F), step_F)
+    place = values_NTF.detach()
+    rounded = torch.round((place - origin_F) / width_F) * width_F + origin_F
+    rounded = torch.where(free_F, place, rounded).clamp(low_F, high_F)
+    return values_NTF + (rounded - place)
 
 
 def straight_through_step(logits: Tensor) -> Tensor:

@@ -37,12 +37,13 @@ class Pipeline:
     ranges: Ranges
 
     @classmethod
-    def fit(cls, names: tuple[str, ...], sequences: Sequences) -> Pipeline:
+    def fit(cls, names: tuple[str, ...], sequences: Sequences, *, limits: bool = True) -> Pipeline:
         """Fits each transform to what the ones before it make of the training data.
 
         Args:
             names: of ``TRANSFORMS``, in order; or ("auto",).
             sequences: the training data in original units.
+            limits: whether to keep each feature's smallest and largest value, for ``clip``.
 
         Raises:
             ConfigError: a name is not known.
@@ -56,7 +57,8 @@ class Pipeline:
         for transform in chosen:
             steps.append(transform.fit(transformed))
             transformed = steps[-1].apply(transformed)
-        return cls(tuple(steps), Ranges.fit(sequences))
+        ranges = Ranges.fit(sequences)
+        return cls(tuple(steps), ranges if limits else ranges.without_limits())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ ages are whole, gives synthetic data away at a glance, to any reader and to the 
 what is generated is limited to the observed range and rounded as the data is.
 
 The smallest and the largest value of a feature belong to somebody. Whoever may not share these two
-numbers turns ``clip`` off.
+numbers sets ``transform.clip=false``: then they are not kept (``without_limits``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rgan.sequences import Sequences
 from rgan.transforms.base import CHUNK
 
 MAX_DECIMALS = 4
-Range = tuple[float, float, int | None]
+Range = tuple[float | None, float | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,14 @@ class Ranges:
             known = sequences.static[:, column][~np.isnan(sequences.static[:, column])]
             static.append(_range(known) if attribute.kind == "continuous" else None)
         return cls(values, tuple(static))
+
+    def without_limits(self) -> Self:
+        """The same decimals, and no smallest and largest values."""
+        return replace(
+            self,
+            values=tuple((None, None, decimals) for _, _, decimals in self.values),
+            static=tuple(None if span is None else (None, None, span[2]) for span in self.static),
+        )
 
     def limit(self, sequences: Sequences, *, clip: bool = True, rounding: bool = True) -> Sequences:
         """The sequences with every value in the range and with the decimals of its feature.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from rgan.config import Config
 from rgan.data.load import check_trainable
 from rgan.data.split import Splits, split
@@ -87,6 +89,9 @@ def open_session(
     generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
     batch = to_batch(encoder.encode(splits.train))
     generator.start_at_rates(batch)
+    lattice = encoder.lattice(splits.train)
+    if lattice is not None:
+        generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
     optimizers = (config.generator_optimizer, config.critic_optimizer)
     state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
     if checkpoint is not None:

@@ -18,8 +18,10 @@ from rgan.nets.batch import Batch
 from rgan.nets.generator import Generator
 from rgan.sequences import Sequences, concatenate
 from rgan.train.randomness import Stream, numpy_random, torch_random
+from rgan.transforms.config import TransformConfig
+from rgan.transforms.lattice import Lattice, value_lattice
 from rgan.transforms.packing import Packed, Packer
-from rgan.transforms.pipeline import Pipeline, TransformConfig
+from rgan.transforms.pipeline import Pipeline
 
 BLOCK = 1024
 """Sequences made at once. Each block has random numbers of its own, so the first n of a larger
@@ -47,7 +49,7 @@ class Encoder:
         Raises:
             DataError: a feature or attribute cannot be scaled.
         """
-        pipeline = Pipeline.fit(tuple(config.scale), train)
+        pipeline = Pipeline.fit(tuple(config.scale), train, limits=config.clip)
         packer = Packer.fit(pipeline.apply(train), bounded=pipeline.bounded)
         return cls(pipeline, packer, config)
 
@@ -59,6 +61,12 @@ class Encoder:
         """Generated arrays as sequences in original units."""
         sequences = self.pipeline.invert(self.packer.unpack(packed, labels=labels))
         return self.pipeline.like_data(sequences, clip=self.config.clip, rounding=self.config.round)
+
+    def lattice(self, train: Sequences) -> Lattice | None:
+        """Which values the networks' features can take; None where that is not fixed."""
+        return value_lattice(
+            self.pipeline, train, clip=self.config.clip, rounding=self.config.round
+        )
 
     def state(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -130,6 +138,8 @@ class Trained:
 
     def blocks(self, n: int, labels: ArrayLike | None = None, seed: int = 0) -> Iterator[Sequences]:
         """The same as ``sample``, in pieces of at most ``BLOCK`` sequences."""
+        if seed < 0:
+            raise InputError(f"the seed is {seed}", rule="0 or more", repair="--seed 0")
         column = self._labels(n, labels)
         for number, start in enumerate(range(0, n, BLOCK)):
             size = min(BLOCK, n - start)

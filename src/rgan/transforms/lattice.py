@@ -1,0 +1,78 @@
+"""Which values a feature can take at all, in the space that networks see.
+
+Shape letters: N sequences, T steps, F features.
+
+Sampling limits and rounds values as the data is (``ranges``). If a critic saw generated values
+before that, it would judge something else than what is sampled, and whole numbers, or pixels that
+are exactly black, would give the generator away for nothing. So the generator rounds for itself,
+on the same lattice, while it is trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rgan.sequences import Sequences
+from rgan.transforms.pipeline import Pipeline
+from rgan.transforms.sequence import Differences, LocalMax
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """The values that may be, per feature, in transformed units.
+
+    Args:
+        step_F: distance between neighbouring values; 0 where any value may be.
+        origin_F: one of the values.
+        low_F, high_F: the smallest and the largest; infinite where there is none.
+    """
+
+    step_F: NDArray[np.float32]
+    origin_F: NDArray[np.float32]
+    low_F: NDArray[np.float32]
+    high_F: NDArray[np.float32]
+
+    @property
+    def parts(self) -> tuple[NDArray[np.float32], ...]:
+        """Step, origin, low and high."""
+        return self.step_F, self.origin_F, self.low_F, self.high_F
+
+
+def value_lattice(
+    pipeline: Pipeline, sequences: Sequences, *, clip: bool, rounding: bool
+) -> Lattice | None:
+    """The lattice of a fitted pipeline, or None where its transforms mix values of a sequence, so
+    that one value's rounding depends on others.
+
+    Args:
+        pipeline: fitted to ``sequences``.
+        sequences: any of the training sequences.
+        clip, rounding: whether samples are limited and rounded.
+    """
+    if any(isinstance(step, Differences | LocalMax) for step in pipeline.steps):
+        return None
+    zero_F, one_F = (_transformed(pipeline, sequences, value) for value in (0.0, 1.0))
+    slope_F = one_F - zero_F
+    spans = pipeline.ranges.values
+    decimals = [span[2] if rounding else None for span in spans]
+    unit_F = np.array([0.0 if d is None else 10.0**-d for d in decimals])
+    low_F = np.array([span[0] if clip and span[0] is not None else -np.inf for span in spans])
+    high_F = np.array([span[1] if clip and span[1] is not None else np.inf for span in spans])
+    return Lattice(
+        step_F=(unit_F * slope_F).astype(np.float32),
+        origin_F=zero_F.astype(np.float32),
+        low_F=(zero_F + slope_F * low_F).astype(np.float32),
+        high_F=(zero_F + slope_F * high_F).astype(np.float32),
+    )
+
+
+def _transformed(pipeline: Pipeline, sequences: Sequences, value: float) -> NDArray[np.float64]:
+    """(F,) what the pipeline makes of one original value, for each feature."""
+    first = sequences[:1]
+    filled = np.full(first.values.shape, value, dtype=np.float32)
+    whole = np.array([first.n_steps])
+    probe = replace(first, values=filled, observed=np.ones(filled.shape, np.bool_), lengths=whole)
+    return np.asarray(pipeline.apply(probe).values[0, 0], dtype=np.float64)
