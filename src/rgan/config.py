@@ -19,7 +19,7 @@ from rgan.evaluate.config import EvaluateConfig
 from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.train.config import OptimizerConfig, TrainConfig
-from rgan.transforms.pipeline import TransformConfig
+from rgan.transforms.config import TransformConfig
 
 ModelKind = Literal["auto", "rgan", "rcgan"]
 
@@ -109,12 +109,15 @@ def preset(name: str) -> Config:
 def changed(config: Config, settings: Mapping[str, Any]) -> Config:
     """The configuration with ``{"section.key": value}`` put in.
 
-    Text is read as its field's type, a comma between the entries of a list.
+    Text is read as its field's type, a comma between the entries of a list. Steps asked for take
+    the place of epochs that ``config`` counts in.
 
     Raises:
         ConfigError: an unknown section or key (the nearest is named), or a value that breaks its
             field's rule.
     """
+    if "train.steps" in settings and "train.epochs" not in settings:
+        settings = {**settings, "train.epochs": 0}  # or the steps asked for would be passed over
     sections = config.to_sections()
     for path, value in settings.items():
         section, _, key = path.partition(".")

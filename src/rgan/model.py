@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from rgan.config import Config, changed, from_sections, preset
+from rgan.config import Config, changed, differences, from_sections, preset
 from rgan.data.frames import from_any, to_like
-from rgan.errors import InputError
+from rgan.errors import ConfigError, InputError
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.find import find_run
 from rgan.runs.folder import Run
@@ -89,6 +89,10 @@ class RGAN(BaseEstimator):
         Raises:
             ConfigError: a setting is unknown or breaks its rule.
         """
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigError(
+                f"epochs is {self.epochs}", rule="at least one pass, or None", repair="epochs=20"
+            )
         given = {
             "train.steps": self.steps,
             "train.epochs": self.epochs,
@@ -238,7 +242,11 @@ def load(run: str | Path, *, device: str = "cpu", checkpoint: str = "latest") ->
     saved = CheckpointStore(folder.checkpoints).load(checkpoint)
     config = from_sections(folder.read_config())
     kind = RCGAN if config.model.kind == "rcgan" else RGAN
-    model = kind(device=device, random_state=config.train.seed)
+    own = ("model.kind", "train.seed", "train.device")
+    settings = {path: new for path, (_, new) in differences(Config(), config).items()}
+    for path in own:
+        settings.pop(path, None)
+    model = kind(device=device, random_state=config.train.seed, settings=settings)
     model.trained_ = trained_from_checkpoint(saved, device)
     model.config_, model.data_ = config, folder.info.get("data") or {}
     model.history_ = [e for e in folder.history.read() if e.get("event") == "epoch"]

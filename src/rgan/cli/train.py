@@ -83,6 +83,10 @@ def train(
         layout=layout,
         patch=patch,
     )
+    if epochs is not None and epochs < 1:  # as a setting, 0 leaves the length to train.steps
+        raise ConfigError(
+            f"--epochs is {epochs}", rule="at least one pass over the data", repair="--epochs 20"
+        )
     settings = {**flags, **data, **parse_settings(set_ or [])}
     if bool(source) == bool(resume):
         raise ConfigError(

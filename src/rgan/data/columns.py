@@ -67,8 +67,8 @@ class Table:
         if name not in self.columns:
             raise DataError(
                 f'there is no column "{name}" (asked for as {role})',
-                rule=nearest(name, self.columns),
-                repair=self.hint,
+                rule="a role names a column of the table",
+                repair="; or ".join(filter(None, (nearest(name, self.columns), self.hint))),
             )
         return self.columns[name]
 
@@ -83,6 +83,7 @@ def table_of(frame: nw.DataFrame[Any], first_line: int = 0, hint: str = "") -> T
         raise DataError(
             f"the table is empty: {len(frame)} rows, {len(frame.columns)} columns",
             rule="at least one row under the column names",
+            repair="write the table again, with a row for each sequence and time",
         )
     columns = {name: _column(frame[name], name) for name in frame.columns}
     return Table(columns, rows=len(frame), first_line=first_line, hint=hint)

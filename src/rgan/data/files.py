@@ -81,7 +81,11 @@ def _kind(path: Path) -> str:
             rule=f"a folder of images or a file ending in {', '.join(READABLE)}",
         )
     if not path.stat().st_size:
-        raise SourceError(f'"{path}" is empty', rule="a file with at least one sequence")
+        raise SourceError(
+            f'"{path}" is empty',
+            rule="a file with at least one sequence",
+            repair="write or copy the file again",
+        )
     return kind
 
 
@@ -102,7 +106,11 @@ def _refuse_table_options(path: Path, kind: str, config: DataConfig) -> None:
 def _missing(path: Path) -> SourceError:
     parent = path.parent
     if not parent.is_dir():
-        return SourceError(f'"{path}" does not exist, nor does its folder', repair=f"ls {parent}")
+        return SourceError(
+            f'"{path}" does not exist, nor does its folder',
+            rule="SOURCE is a built-in name, or the path of a file or folder",
+            repair="rgan data list",
+        )
     names = [entry.name for entry in parent.iterdir()]
     hint = nearest(path.name, names)
     return SourceError(

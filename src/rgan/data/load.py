@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def _check_features(sequences: Sequences) -> None:
 
 
 def _drop_line(names: list[str]) -> str:
-    return " ".join(f"--drop {name}" for name in names)
+    return " ".join(f"--drop {shlex.quote(name)}" for name in names)
 
 
 def _read(config: DataConfig, seed: int, quiet: bool) -> Sequences:
@@ -124,7 +125,8 @@ def _drop(sequences: Sequences, names: tuple[str, ...]) -> Sequences:
         if name not in sequences.feature_names:
             raise DataError(
                 f'--drop {name}: there is no feature "{name}"',
-                rule=nearest(name, sequences.feature_names),
+                rule="--drop names a feature",
+                repair=nearest(name, sequences.feature_names),
             )
     if not names:
         return sequences

@@ -96,6 +96,8 @@ def resume(
     """
     old = from_sections(run.read_config())
     config = changed(old, settings or {})
+    changes = differences(old, config)
+    _check_changes(changes)
     checkpoint = CheckpointStore(run.checkpoints).load("latest")
     if checkpoint.warning:
         say(checkpoint.warning)
@@ -107,8 +109,7 @@ def resume(
                 repair="rgan.load(RUN).fit(X), with the same X",
             )
         sequences = load(config.data, seed=config.train.seed)
-    _check_data(run, sequences)
-    changes = differences(old, config)
+    check_same_data(run, sequences)
     for path, (before, after) in changes.items():
         say(f"{path}: {before} -> {after}")
     session = open_session(config, sequences, checkpoint)
@@ -129,7 +130,25 @@ def describe_data(sequences: Sequences) -> dict[str, Any]:
     }
 
 
-def _check_data(run: Run, sequences: Sequences) -> None:
+def _check_changes(changes: Mapping[str, Any]) -> None:
+    for path in changes:
+        section = path.partition(".")[0]
+        fixed = section in ("data", "transform", "model") or path == "train.seed"
+        if fixed and path not in ("data.source", "data.data_dir"):
+            raise RunError(
+                f'"{path}" is to change from {changes[path][0]!r} to {changes[path][1]!r}',
+                rule="a resumed run keeps its data, its split, its scaling and its seed",
+                reason="else it would train on what it held out, or unlearn all that it learnt",
+                repair=f"leave {path} as it is, or train a new run",
+            )
+
+
+def check_same_data(run: Run, sequences: Sequences) -> None:
+    """Refuse data other than those that a run was trained on.
+
+    Raises:
+        RunError: their fingerprint differs.
+    """
     known = run.info.get("data") or {}
     if known.get("fingerprint") not in (None, sequences.fingerprint()):
         raise RunError(
@@ -178,7 +197,8 @@ def _train(
         board = Board(run.tensorboard)
         stack.callback(board.close)
         pictures = Pictures(session, run, board)
-        own: tuple[Listener, ...] = (_Checkpoints(session, run), record, board, pictures)
+        # The history first: what it is ahead of a checkpoint is cut off again, a gap would stay.
+        own: tuple[Listener, ...] = (record, _Checkpoints(session, run), board, pictures)
         stop = stack.enter_context(StopSignals())
 
         def tell(event: Event) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rgan.config import Config, changed, from_sections
+from rgan.config import Config, changed, differences, from_sections
 from rgan.data.load import load
 from rgan.data.split import Splits, split
+from rgan.errors import ConfigError, RunError
 from rgan.evaluate.core import evaluate
 from rgan.evaluate.result import Evaluation
 from rgan.report.figures import (
@@ -22,6 +23,7 @@ from rgan.runs.atomic import write_json
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.randomness import Stream, stream_seed
+from rgan.workflow.fit import check_same_data
 from rgan.workflow.sampling import load_trained
 from rgan.workflow.session import resolve_kind
 from rgan.workflow.trained import Trained
@@ -51,14 +53,18 @@ def evaluate_run(
         say: is told of a damaged checkpoint.
 
     Raises:
-        RunError: the run has no usable checkpoint.
-        DataError: its data are gone or differ, or the other source does not match.
+        RunError: the run has no usable checkpoint, or its data differ from those trained on.
+        DataError: its data are gone, or the other source does not match.
+        ConfigError: a setting is not one of ``evaluate``.
     """
-    config = changed(from_sections(run.read_config()), settings or {})
+    trained_with = from_sections(run.read_config())
+    config = changed(trained_with, settings or {})
+    _check_settings(differences(trained_with, config))
+    config.evaluate.check()
     trained, warning = load_trained(run, which=which)
     if warning:
         say(warning)
-    splits = load_splits(config)
+    splits = load_splits(config, run)
     test = splits.test
     if against:
         other = dataclasses.replace(config.data, source=against)
@@ -81,9 +87,32 @@ def trained_sampler(trained: Trained) -> Callable[[int, int], Sequences]:
     return lambda n, seed: trained.sample(n, seed=seed)
 
 
-def load_splits(config: Config) -> Splits:
-    """The sequences of a run's source, split as the run split them."""
-    config, sequences = resolve_kind(config, load(config.data, seed=config.train.seed))
+def _check_settings(changes: dict[str, Any]) -> None:
+    for path in changes:
+        if not path.startswith("evaluate.") and path not in ("data.source", "data.data_dir"):
+            raise ConfigError(
+                f'"{path}" is to change for an evaluation',
+                rule="settings of an evaluation are named evaluate.key",
+                reason="a run is judged as it was trained, on what was held out then",
+                repair="--set evaluate.repeats=5",
+            )
+
+
+def load_splits(config: Config, run: Run) -> Splits:
+    """The sequences of a run's source, split as the run split them.
+
+    Raises:
+        RunError: no source names them, or they are not those that the run was trained on.
+    """
+    if not config.data.source:
+        raise RunError(
+            f"{run.path} was trained on data that no source names",
+            rule="a run is judged on sequences held out from its own data",
+            repair="--set data.source=PATH, the file that holds them",
+        )
+    sequences = load(config.data, seed=config.train.seed)
+    check_same_data(run, sequences)
+    config, sequences = resolve_kind(config, sequences)
     return split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
 
 

@@ -78,6 +78,7 @@ def open_session(
         RunError: the checkpoint does not fit the configuration.
     """
     check_trainable(sequences)
+    config.evaluate.check()  # better now than after an hour of training
     config, sequences = resolve_kind(config, sequences)
     device = resolve_device(config.train.device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
