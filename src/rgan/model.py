@@ -233,7 +233,7 @@ def load(run: str | Path, *, device: str = "cpu", checkpoint: str = "latest") ->
     Args:
         run: the folder, the start of its name in ``runs``, or "latest".
         device: where to sample.
-        checkpoint: "latest", "best" or a step.
+        checkpoint: "latest" or a step.
 
     Raises:
         RunError: it is no run, or has no whole checkpoint.

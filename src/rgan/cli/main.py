@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rgan.cli import data, demo, evaluate, sample, train
+from rgan.cli import data, demo, evaluate, runs, sample, train
 
 app = typer.Typer(
     name="rgan",
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)

@@ -48,7 +48,7 @@ def evaluate_run(
         run: the run folder.
         against: a source to test on instead; read with the run's own data settings.
         settings: ``{"section.key": value}`` to change for this evaluation.
-        which: "latest", "best" or a step.
+        which: "latest" or a step.
         progress: is told (done, total, what).
         say: is told of a damaged checkpoint.
 

@@ -20,7 +20,7 @@ def load_trained(
     Args:
         run: a run, its path, the start of its name, or "latest".
         runs: the folder in which names are looked up.
-        which: "latest", "best" or a step.
+        which: "latest" or a step.
         device: where to sample.
 
     Returns:
