@@ -242,12 +242,16 @@ def _check_losses(
     bad = [name for name, value in losses.items() if not abs(value) < float("inf")]
     if not bad:
         return
-    network = "generator" if bad == ["generator"] else "critic"
+    if "critic" in bad:
+        networks, reason = ["critic", "generator"], "a learning rate is too high for this data"
+    else:  # it judged these very sequences soundly before its update
+        networks, reason = ["critic"], "the critic's rate is too high, or its penalty too weak"
+    rates = dict(zip(("generator", "critic"), state.rates, strict=True))
     error = DivergedError(
-        f"epoch {epoch}, step {state.step}: the loss of the {network} is {losses[bad[0]]}",
+        f"epoch {epoch}, step {state.step}: the loss of the {bad[0]} is {losses[bad[0]]}",
         rule="losses are finite",
-        reason="the learning rate is too high, or the penalty too weak, for this data",
-        repair=f"--set {network}_optimizer.rate={state.rates[network == 'critic'] / 5:.0e}",
+        reason=reason,
+        repair=" ".join(f"--set {n}_optimizer.rate={rates[n] / 5:.0e}" for n in networks),
     )
     listener(Ended(state.step, epoch, "failed", error.found, seconds))
     raise error
