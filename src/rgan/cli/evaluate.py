@@ -32,11 +32,13 @@ def evaluate(
     from rgan.cli.bars import stages
     from rgan.config import parse_settings
     from rgan.runs.find import find_run
-    from rgan.workflow.judge import evaluate_run
 
     settings = o.settings_of("evaluate", quick=quick, repeats=repeats, metrics=metric)
     settings |= parse_settings(set_ or [])
-    folder = find_run(run, runs)
+    folder = find_run(run, runs)  # a wrong name is told at once, without loading torch
+
+    from rgan.workflow.judge import evaluate_run
+
     with stages(quiet) as progress:
         result = evaluate_run(
             folder,

@@ -31,9 +31,13 @@ def sample(
     """
     from rgan.cli.bars import counting
     from rgan.data.write import Writer
+    from rgan.runs.find import find_run
+
+    folder = find_run(run, runs)  # a wrong name is told at once, without loading torch
+
     from rgan.workflow.sampling import load_trained
 
-    trained, warning = load_trained(run, runs, checkpoint, device)
+    trained, warning = load_trained(folder, which=checkpoint, device=device)
     if warning:
         typer.echo(warning, err=True)
     trained.check_labels(label)  # before a file is begun

@@ -133,12 +133,14 @@ def _resume(name: str, runs: str, settings: dict[str, Any], other: str, quiet: b
             rule="a resumed run keeps its own configuration; single settings may change",
             repair="--set section.key=value",
         )
-    from rgan.report.progress import make_progress
     from rgan.runs.find import find_run
+
+    run = find_run(name, runs)  # a wrong name is told at once, without loading torch
+
+    from rgan.report.progress import make_progress
     from rgan.workflow.fit import resume
 
     say = _speaker(quiet)
-    run = find_run(name, runs)
     say(f"resuming {run.path}")
     progress = make_progress(quiet)
     try:

@@ -96,7 +96,7 @@ def train(
         )
     )
     status, reason = "finished", ""
-    meter = _Meter()
+    meter = _Meter(state.step)
     # Reading a loss waits for a GPU; on a CPU it is free.
     interval = 1 if state.device.type == "cpu" else 10
     while state.step < plan.total:
@@ -214,9 +214,10 @@ def _class_weights(data: Batch, evenness: float) -> np.ndarray | None:
 
 
 class _Meter:
-    """Means over an epoch."""
+    """Means over an epoch, or what is left of one that a resume begins within."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: int) -> None:
+        self.begin = step
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.since = time.monotonic()
@@ -230,9 +231,9 @@ class _Meter:
         self, step: int, epoch: int, rates: dict[str, float], plan: Plan, config: TrainConfig
     ) -> EpochEnded:
         seconds = time.monotonic() - self.since
-        seen = plan.steps * plan.batch * config.critic_steps
+        seen = (step - self.begin) * plan.batch * config.critic_steps
         means = {name: total / self.counts[name] for name, total in self.sums.items()}
-        self.__init__()  # type: ignore[misc]  # begin again
+        self.__init__(step)  # type: ignore[misc]  # begin again
         return EpochEnded(step, epoch, means, rates, seconds, seen / max(seconds, 1e-9))
 
 
