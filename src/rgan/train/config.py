@@ -16,7 +16,7 @@ class OptimizerConfig:
 
     kind: Literal["adam", "sgd"] = "adam"
     """adam or plain sgd."""
-    rate: float = Field(default=1e-3, gt=0.0, allow_inf_nan=False)
+    rate: float = Field(default=2e-3, gt=0.0, allow_inf_nan=False)
     """Learning rate."""
     beta1: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Adam's decay of the mean gradient, or SGD's momentum."""

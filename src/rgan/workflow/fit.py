@@ -106,7 +106,7 @@ def resume(
             raise RunError(
                 f"{run.path} was trained on data that no source names",
                 rule="a run is resumed on the data that it was trained on",
-                repair="rgan.load(RUN).fit(X), with the same X",
+                repair=f"rgan train --resume {run.path} --set data.source=PATH, of the same data",
             )
         sequences = load(config.data, seed=config.train.seed)
     check_same_data(run, sequences)
