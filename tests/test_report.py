@@ -335,3 +335,33 @@ def test_a_board_without_events_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.png"):
         Board(tmp_path / "board").images("x", tmp_path / "none.png", 0)
     assert not (tmp_path / "board").exists()
+
+
+def test_single_real_sequences_stay_away_where_they_may_not_be_shown(tmp_path: Path) -> None:
+    """Values shuffled between sequences, step by step, keep each band and no sequence: a picture
+    that does not change shows no single one."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(40, 12, 2)).cumsum(axis=1)
+    mixed = values.copy()
+    for step in range(12):
+        mixed[:, step] = values[random.permutation(40), step]
+    real, shuffled = Sequences(values), Sequences(mixed)
+    synthetic = Sequences(random.normal(size=(40, 12, 2)).cumsum(axis=1))
+
+    def picture(data: Sequences, singles: bool) -> bytes:
+        path = draw_samples(data, synthetic, tmp_path / "samples.png", singles=singles)
+        return path.read_bytes()
+
+    assert picture(real, False) == picture(shuffled, False)
+    assert picture(real, True) != picture(shuffled, True)
+    path = draw_embedding(real, synthetic, tmp_path / "embedding.png", singles=False)
+    assert path.read_bytes() != draw_embedding(real, synthetic, path).read_bytes()
+
+
+def test_real_images_stay_away_where_they_may_not_be_shown(tmp_path: Path) -> None:
+    layout = ImageLayout(8, 8, 1)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 10, 8, 8)).astype(float)
+    one, other = (Sequences(part, layout=layout) for part in pixels)
+    alone = draw_samples(None, one, tmp_path / "alone.png").read_bytes()
+    assert draw_samples(other, one, tmp_path / "hidden.png", singles=False).read_bytes() == alone
+    assert draw_samples(other, one, tmp_path / "shown.png").read_bytes() != alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,8 @@ def demo(
     from rgan.workflow.judge import evaluate_run
 
     console = Console()
-    settings = {"train.steps": steps, "train.seed": seed, "model.kind": "rcgan"}
+    settings: dict[str, Any] = {"train.steps": steps, "train.seed": seed, "model.kind": "rcgan"}
+    settings["train.real_examples"] = "always"  # these stays are public
     config = resolve("icu", "default", "", {**settings, "evaluate.quick": True})
     sequences = load(config.data)
     console.print("[bold]1  Data[/]  real intensive-care stays (PhysioNet 2012, ODC-BY)")

@@ -6,7 +6,7 @@ Shape letters: N sequences, T steps, F features.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from rgan.report.canvas import REAL, SYNTHETIC, Canvas
 from rgan.sequences import Sequences
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _MOST_POINTS = 1000
+_ENOUGH = 5  # sequences that a cell must hold to be drawn, where single ones may not be shown
 
 
 def draw_embedding(
@@ -24,6 +28,7 @@ def draw_embedding(
     *,
     method: Literal["pca", "tsne"] = "pca",
     title: str = "",
+    singles: bool = True,
 ) -> Path:
     """Every sequence as one point in a plane; the two clouds should cover each other.
 
@@ -36,6 +41,8 @@ def draw_embedding(
         method: "pca", the two directions in which the real data varies most; or "tsne", which keeps
             neighbours together, fitted to both sides at once (Maaten and Hinton 2008).
         title: stands above everything.
+        singles: whether single real sequences may be shown; if not, the real side is a shade, dark
+            where many lie, and empty where there are fewer than five.
 
     Raises:
         RunError: the file cannot be written.
@@ -49,15 +56,28 @@ def draw_embedding(
         places, labels = _tsne(flat_real, flat_synthetic)
     colours = np.repeat(np.array([REAL, SYNTHETIC]), [len(flat_real), len(flat_synthetic)])
     order = lot.permutation(len(places))  # in turn, so that neither side covers the other
+    if not singles:
+        order = order[order >= len(flat_real)]
     with Canvas(5.2, 4.9, title=title) as canvas:
         canvas.legend(real=True)
         ax = canvas.figure.subplots()
+        if not singles:
+            _draw_shade(ax, places[: len(flat_real)])
         ax.scatter(
             places[order, 0], places[order, 1], c=colours[order], s=13, alpha=0.5, linewidths=0
         )
         ax.set(xlabel=labels[0], ylabel=labels[1])
         ax.tick_params(length=2.5)
         return canvas.save(path)
+
+
+def _draw_shade(ax: Axes, places_N2: NDArray[np.float64]) -> None:
+    """How many points lie where, in cells that hold five or more."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    cells = int(np.clip(np.sqrt(len(places_N2) / 8), 3, 16))
+    shades = LinearSegmentedColormap.from_list("real", ["#FFFFFF", REAL])
+    ax.hist2d(places_N2[:, 0], places_N2[:, 1], bins=cells, cmin=_ENOUGH, cmap=shades, alpha=0.7)
 
 
 def _flatten(

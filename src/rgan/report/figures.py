@@ -52,6 +52,7 @@ def draw_samples(
     *,
     title: str = "",
     most: int = MAX_FEATURES,
+    singles: bool = True,
 ) -> Path:
     """Samples, beside real data where it is given: grids of tiles for images, curves for series.
 
@@ -63,6 +64,8 @@ def draw_samples(
         path: the PNG to write; its folder exists.
         title: stands above everything.
         most: how many features to draw where they are series: fewer are drawn faster.
+        singles: whether single real sequences may be shown. If not, the real side of series shows
+            bands and means only, and that of images stays away.
 
     Returns:
         The path.
@@ -71,8 +74,8 @@ def draw_samples(
         RunError: the file cannot be written.
     """
     if synthetic.is_image and (real is None or real.is_image):
-        return draw_image_samples(real, synthetic, path, title=title)
-    return draw_series_samples(real, synthetic, path, title=title, most=most)
+        return draw_image_samples(real if singles else None, synthetic, path, title=title)
+    return draw_series_samples(real, synthetic, path, title=title, most=most, singles=singles)
 
 
 def draw_losses(

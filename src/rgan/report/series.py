@@ -5,6 +5,7 @@ Shape letters: N sequences, T steps, F features.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LINES = 4  # sequences drawn one by one in each panel
+_NO_ROWS = np.zeros(0, dtype=np.int64)
 _ENOUGH = 5  # values at a step below which no band is drawn
 
 
@@ -51,6 +53,7 @@ def draw_series_samples(
     *,
     title: str = "",
     most: int = MAX_FEATURES,
+    singles: bool = True,
 ) -> Path:
     """For each feature real sequences left and synthetic ones right, on the same axes.
 
@@ -64,6 +67,7 @@ def draw_series_samples(
         path: the PNG to write.
         title: stands above everything.
         most: how many features to draw, spread evenly over all.
+        singles: whether single real sequences may be shown; if not, only their bands and means.
 
     Raises:
         RunError: the file cannot be written.
@@ -89,7 +93,7 @@ def draw_series_samples(
             row, pair = divmod(index, pairs)
             panels = axes[row, pair * len(present) : (pair + 1) * len(present)].tolist()
             bottom = index + pairs >= len(features)
-            _draw_feature(panels, present, int(feature), gaps=gaps, bottom=bottom)
+            _draw_feature(panels, present, int(feature), gaps=gaps, bottom=bottom, singles=singles)
         for ax in axes[-1, len(present) * (len(features) - pairs * (rows - 1)) :]:
             ax.set_axis_off()
         return canvas.save(path)
@@ -102,16 +106,18 @@ def _draw_feature(
     *,
     gaps: bool,
     bottom: bool,
+    singles: bool,
 ) -> None:
     """One feature: a panel for each side, and under it the share measured where there are gaps."""
     from matplotlib.ticker import MultipleLocator
 
     first, left = present[0][1], panels[0]
     bands_of = [_bands(sequences, feature) for _, sequences, _ in present]
-    limits = _limits(present, bands_of, feature)
-    for ax, bands, (_, sequences, colour) in zip(panels, bands_of, present, strict=True):
+    limits = _limits(present, bands_of, feature, singles)
+    for ax, bands, (name, sequences, colour) in zip(panels, bands_of, present, strict=True):
         time = np.arange(sequences.n_steps, dtype=np.float64) * sequences.step
-        _draw_panel(ax, time, sequences, feature, bands, colour)
+        rows = _rows_to_draw(sequences) if singles or name != "real" else _NO_ROWS
+        _draw_panel(ax, time, sequences, feature, bands, colour, rows)
         ax.set_ylim(*limits)
         ax.tick_params(axis="y", labelleft=ax is left)
         if gaps:
@@ -132,10 +138,11 @@ def _draw_panel(
     feature: int,
     bands: _Bands,
     colour: str,
+    rows: Iterable[int],
 ) -> None:
     grid(ax)
     ax.fill_between(time, bands.low, bands.high, color=colour, alpha=0.16, linewidth=0)
-    for row in _rows_to_draw(sequences):
+    for row in rows:
         values_T = sequences.values[row, :, feature]
         ax.plot(time, values_T, color=colour, linewidth=0.8, alpha=0.75)
         alone = _between_gaps(sequences.observed[row, :, feature])
@@ -205,13 +212,14 @@ def _between_gaps(observed_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _limits(
-    present: list[tuple[str, Sequences, str]], bands_of: list[_Bands], feature: int
+    present: list[tuple[str, Sequences, str]], bands_of: list[_Bands], feature: int, singles: bool
 ) -> tuple[float, float]:
     """What the vertical axis shows: all of the first side's panel, and of the other's up to once
     more that span, so that one wild value does not press everything else flat."""
     extents = []
-    for bands, (_, sequences, _) in zip(bands_of, present, strict=True):
-        drawn = sequences.values[_rows_to_draw(sequences), :, feature]
+    for bands, (name, sequences, _) in zip(bands_of, present, strict=True):
+        rows = _rows_to_draw(sequences) if singles or name != "real" else _NO_ROWS
+        drawn = sequences.values[rows, :, feature]
         everything = np.concatenate([bands.low, bands.high, drawn.ravel()])
         known = everything[np.isfinite(everything)]
         extents.append((known.min(), known.max()) if len(known) else (np.nan, np.nan))

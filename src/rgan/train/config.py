@@ -54,5 +54,8 @@ class TrainConfig:
     """A checkpoint is written at the end of an epoch when this many minutes have passed."""
     keep: int = Field(default=3, ge=1)
     """How many of the newest checkpoints stay; the best always does."""
+    real_examples: Literal["auto", "always", "never"] = "auto"
+    """Whether figures and TensorBoard may show single real sequences beside synthetic ones: auto
+    shows them where the data name no subjects, so no patient appears unless asked for."""
     figures: int = Field(default=10, ge=0)
     """How many times while training samples from constant noise are drawn."""

@@ -24,6 +24,7 @@ from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.randomness import Stream, stream_seed
 from rgan.workflow.fit import check_same_data
+from rgan.workflow.pictures import may_show_singles
 from rgan.workflow.sampling import load_trained
 from rgan.workflow.session import resolve_kind
 from rgan.workflow.trained import Trained
@@ -78,7 +79,7 @@ def evaluate_run(
         **result.to_dict(),
     }
     write_json(run.evaluation_json, document)
-    draw_evaluation(test, trained, run.figures)
+    draw_evaluation(test, trained, run.figures, may_show_singles(test, config.train))
     return result
 
 
@@ -116,20 +117,22 @@ def load_splits(config: Config, run: Run) -> Splits:
     return split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
 
 
-def draw_evaluation(test: Sequences, trained: Trained, folder: Path) -> list[Path]:
-    """Samples beside held-out real sequences, marginals, autocorrelation and an embedding."""
+def draw_evaluation(test: Sequences, trained: Trained, folder: Path, singles: bool) -> list[Path]:
+    """Samples beside held-out real sequences, marginals, autocorrelation and an embedding.
+
+    Args:
+        test: real sequences.
+        trained: what is judged.
+        folder: of the pictures.
+        singles: whether single real sequences may be shown.
+    """
     real = test[:1000]
     labels = real.labels if trained.encoder.packer.spec.condition else None
     synthetic = trained.sample(len(real), labels, seed=0)
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = {
-        "samples": draw_samples,
-        "marginals": draw_marginals,
-        "autocorrelation": draw_autocorrelation,
-        "embedding": draw_embedding,
-    }
-    paths = []
-    for name, draw in drawings.items():
-        paths.append(folder / f"{name}.png")
-        draw(real, synthetic, paths[-1])
+    paths = [folder / f"{name}.png" for name in ("samples", "marginals", "autocorrelation")]
+    draw_samples(real, synthetic, paths[0], singles=singles)
+    draw_marginals(real, synthetic, paths[1])
+    draw_autocorrelation(real, synthetic, paths[2])
+    paths.append(draw_embedding(real, synthetic, folder / "embedding.png", singles=singles))
     return paths

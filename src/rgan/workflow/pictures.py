@@ -10,6 +10,7 @@ from rgan.report.board import Board
 from rgan.report.figures import draw_losses, draw_samples, make_gif
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences
+from rgan.train.config import TrainConfig
 from rgan.train.events import Ended, EpochEnded, Event, Started
 from rgan.train.loop import make_plan
 from rgan.workflow.session import Session
@@ -35,6 +36,7 @@ class Pictures:
         n = TILES if real.is_image else SERIES
         self.real = _evenly(real, n)
         self.n = n
+        self.singles = may_show_singles(real, session.config.train)
         self.marks: list[int] = []
 
     def __call__(self, event: Event) -> None:
@@ -55,7 +57,8 @@ class Pictures:
         labels = None if self.real.labels is None else self.real.labels[: self.n]
         synthetic = self.session.trained.sample(len(self.real), labels, seed=0)
         path = self.run.figures / f"samples-{step:08d}.png"
-        draw_samples(self.real, synthetic, path, title=f"step {step:,}", most=6)
+        title = f"step {step:,}"
+        draw_samples(self.real, synthetic, path, title=title, most=6, singles=self.singles)
         self.board.images("samples", path, step)
         return path
 
@@ -65,6 +68,13 @@ class Pictures:
         if len(pictures) > 1:
             make_gif(pictures, self.run.figures / "samples.gif")
         draw_losses(self.run.history.read(), self.run.figures / "losses.png")
+
+
+def may_show_singles(real: Sequences, config: TrainConfig) -> bool:
+    """Whether a picture may show single real sequences: ``train.real_examples``."""
+    if config.real_examples == "auto":
+        return real.subjects is None
+    return config.real_examples == "always"
 
 
 def _evenly(real: Sequences, n: int) -> Sequences:
