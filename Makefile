@@ -9,7 +9,7 @@ demo: install  ## train, sample and evaluate on real ICU stays
 	$(BIN)/rgan demo
 
 test: check  ## everything that must hold before a change is kept
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: install  ## style and types
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -46,6 +47,9 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 bad input."""
     from rgan.errors import RganError
 
+    # torch's threads wait for each other by spinning, which on cores that others use too made
+    # training three times slower; read when torch is loaded, so it is set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except RganError as error:
