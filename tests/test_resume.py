@@ -207,18 +207,18 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
 
 
 def test_what_changes_on_a_resume_is_said_and_recorded(tmp_path):
-    run = fit(tiny(train__steps=3), runs=tmp_path).run
-    words = ("--set", "generator_optimizer.rate=0.002", "--set", "train.steps=16")
+    run = fit(tiny(train__steps=3, generator_optimizer__rate=0.01), runs=tmp_path).run
+    words = ("--set", "generator_optimizer.rate=0.03", "--set", "train.steps=16")
     answer = rgan("train", "--resume", run.path, *words)
     assert answer.code == 0, answer.err
-    assert "generator_optimizer.rate: 0.001 -> 0.002" in answer.out
+    assert "generator_optimizer.rate: 0.01 -> 0.03" in answer.out
     assert "train.steps: 3 -> 16" in answer.out
     assert Run.open(run.path).info["segments"][1]["changed"] == {
-        "generator_optimizer.rate": [0.001, 0.002],
+        "generator_optimizer.rate": [0.01, 0.03],
         "train.steps": [3, 16],
     }
     config = from_sections(run.read_config())
-    assert (config.train.steps, config.generator_optimizer.rate) == (16, 0.002)
+    assert (config.train.steps, config.generator_optimizer.rate) == (16, 0.03)
     assert CheckpointStore(run.checkpoints).load().step >= 16
 
 
