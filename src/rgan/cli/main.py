@@ -44,7 +44,7 @@ def _top(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed, 2 bad input."""
+    """Run the command line. Exit codes: 0 done, 1 failed or stopped by a signal, 2 bad input."""
     from rgan.errors import RganError
 
     # torch's threads wait for each other by spinning, which on cores that others use too made
