@@ -53,6 +53,7 @@ class RGAN(BaseEstimator):
         random_state: seed of everything random, 0 or more.
         verbose: whether to show progress.
 
+    >>> import numpy as np
     >>> from rgan import RGAN
     >>> X = np.random.default_rng(0).normal(size=(64, 8, 2))
     >>> model = RGAN(steps=2, batch_size=16, device="cpu").fit(X)
