@@ -88,7 +88,7 @@ class TestGenerator:
         return generator, generator(noise, real.lengths, real.condition)
 
     def test_it_makes_a_packed_batch(self, name: str) -> None:
-        generator, fake = self.make(name)
+        _, fake = self.make(name)
         assert fake.x.shape == (6, 7, 5)
         assert fake.static.shape == (6, 5)
         masks, kinds = fake.x[..., 3:], fake.static[:, 2:]

@@ -22,9 +22,15 @@ IMAGE_ORDERS: tuple[ImageOrder, ...] = ("rows", "columns", "pixels", "patches")
 
 @dataclass(frozen=True)
 class ArrayLayout:
-    """Sequences that came as an (N, T, F) array of this dtype and container ("numpy")."""
+    """Sequences that came as an array.
+
+    Args:
+        dtype: of the array.
+        flat: whether it was (N, T), one feature without an axis of its own, instead of (N, T, F).
+    """
 
     dtype: str = "float32"
+    flat: bool = False
     kind: Literal["array"] = "array"
 
 

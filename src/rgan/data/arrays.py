@@ -95,7 +95,7 @@ def from_array(
         observed = _three_dimensional(np.asarray(observed))
     elif nan == "missing" and array.dtype.kind == "f":
         observed = ~np.isnan(shaped)
-    description.setdefault("layout", ArrayLayout(dtype=str(array.dtype)))
+    description.setdefault("layout", ArrayLayout(str(array.dtype), flat=array.ndim == 2))
     return Sequences(shaped, observed=observed, lengths=lengths, **description)  # type: ignore[arg-type]
 
 

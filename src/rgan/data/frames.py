@@ -148,14 +148,15 @@ def from_any(
 def to_like(sequences: Sequences) -> Any:
     """The kind of thing that the training data was, by the layout.
 
-    An array (N, T, F) of the dtype that came, with NaN where nothing was observed (whole numbers
-    are rounded; where something is unobserved they come as float32, which has NaN); a pandas or
-    polars frame; polars for a file's table; for images the array (N, T, F).
+    An array of the shape, (N, T, F) or (N, T), and dtype that came, with NaN where nothing was
+    observed (whole numbers are rounded; where something is unobserved they come as float32, which
+    has NaN); a pandas or polars frame; polars for a file's table; for images the array (N, T, F).
     """
     if isinstance(sequences.layout, TableLayout):
         return to_frame(sequences)
     if isinstance(sequences.layout, ArrayLayout):
-        return as_dtype(sequences, sequences.layout.dtype)
+        values = as_dtype(sequences, sequences.layout.dtype)
+        return values[:, :, 0] if sequences.layout.flat else values
     return sequences.values
 
 

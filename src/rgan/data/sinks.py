@@ -62,7 +62,7 @@ class NpyStream:
 
 
 class NpySink:
-    """The array (N, T, F) in the dtype that came; NaN where nothing was observed."""
+    """The array in the shape and dtype that came; NaN where nothing was observed."""
 
     def __init__(self, folder: Path) -> None:
         self._stream = NpyStream(folder / "values.npy")
@@ -76,7 +76,9 @@ class NpySink:
                 rule="an .npy of whole numbers has no NaN",
                 repair="-o with the ending .npz, which holds the mask",
             )
-        self._stream.add(as_dtype(chunk, dtype))
+        values = as_dtype(chunk, dtype)
+        flat = isinstance(chunk.layout, ArrayLayout) and chunk.layout.flat
+        self._stream.add(values[:, :, 0] if flat else values)
 
     def finish(self) -> Path:
         """The finished file."""

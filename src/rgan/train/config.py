@@ -29,7 +29,7 @@ class TrainConfig:
     """Section ``[train]``: how long, in what portions, how watched."""
 
     steps: int = Field(default=6000, ge=1)
-    """Generator updates in all, where ``epochs`` is 0."""
+    """Generator updates in all, where ``epochs`` is 0; rounded up to whole epochs."""
     epochs: int = Field(default=0, ge=0)
     """Passes over the training sequences; 0 takes as many as ``steps`` need."""
     batch_size: int = Field(default=32, ge=1)
