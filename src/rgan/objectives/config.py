@@ -34,8 +34,10 @@ class PenaltyConfig:
     name: PenaltyName = "r1r2-fd"
     """none; r1 (slope on real sequences), r2 (on generated ones) or both, exact or by finite
     differences (-fd, which needs no second derivative); gradient-penalty (slope 1 in between)."""
-    weight: float = Field(default=0.3, ge=0.0)
-    """Weight of the penalty; for r1 and r2 the loss takes half of it times the squared slope."""
+    weight: float = Field(default=0.0375, ge=0.0)
+    """Weight of the penalty. For r1 and r2 the loss takes half of the squared slope times this
+    weight times the square root of the numbers in a sequence (steps times channels): a longer
+    sequence gives a critic more to learn by heart, and needs a firmer hand."""
     step: float = Field(default=0.05, gt=0.0)
     """Standard deviation of the finite difference's probe, in scaled units."""
     every: int = Field(default=2, ge=1)

@@ -7,6 +7,7 @@ critic sets what is not observed to zero, so its gradient there is zero too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -102,4 +103,5 @@ def penalty(
     else:
         squared = slope_squared(critic, batch, groups)
     # Mean over the batch times the number of parts: R1 and R2 each count in full.
-    return 0.5 * weight * squared.mean() * groups
+    size = real.x.shape[1] * real.x.shape[2]
+    return 0.5 * weight * math.sqrt(size) * squared.mean() * groups

@@ -34,7 +34,7 @@ class TrainConfig:
     """Passes over the training sequences; 0 takes as many as ``steps`` need."""
     batch_size: int = Field(default=32, ge=1)
     """Sequences in a batch."""
-    balance: float = Field(default=0.5, ge=0.0, le=1.0)
+    balance: float = Field(default=1.0, ge=0.0, le=1.0)
     """How evenly classes are drawn into batches: 0 as often as in the data, 1 all alike. What is
     learnt of each class stays the same; a rare class is only learnt sooner. Samples are drawn with
     the classes' own shares."""
