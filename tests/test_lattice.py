@@ -90,3 +90,15 @@ def test_pixels_have_levels() -> None:
 def test_limits_are_not_kept_unless_asked() -> None:
     state = Pipeline.fit(("none",), vitals(), limits=False).state()
     assert all(low is None and high is None for low, high, _ in state["ranges"]["values"])
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(5e6, 2.6e6), (5e8, 1e8), (101325, 10)])
+def test_large_numbers_keep_their_range(mean: float, deviation: float) -> None:
+    values = np.round(np.random.default_rng(0).normal(mean, deviation, (60, 8, 1)))
+    data = Sequences(values)
+    pipeline = Pipeline.fit(("zscore",), data)
+    lattice = value_lattice(pipeline, data, clip=True, rounding=True)
+    assert lattice is not None
+    scaled = pipeline.apply(data).values
+    assert np.isclose(lattice.low_F[0], scaled.min(), atol=1e-3)
+    assert np.isclose(lattice.high_F[0], scaled.max(), atol=1e-3)

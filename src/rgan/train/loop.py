@@ -105,7 +105,9 @@ def train(
         state.step += 1
         epoch, place = divmod(state.step, plan.steps)
         if state.step % interval == 0 or place == 0:
-            numbers = {name: float(value) for name, value in losses.items()}
+            # Where not every step is read, the penalty's own rhythm must not hide it.
+            shown = losses if interval == 1 else updater.last_penalty | losses
+            numbers = {name: float(value) for name, value in shown.items()}
             _check_losses(numbers, state, epoch, listener, time.monotonic() - started)
             meter.add(numbers)
             listener(Stepped(state.step, epoch, losses=numbers, rates=rates))
@@ -116,6 +118,7 @@ def train(
             status = "interrupted"
             break
     seconds = time.monotonic() - started
+    _check_weights(state, plan, listener, seconds)
     ended = Ended(state.step, state.step // plan.steps, status, reason, seconds)
     listener(ended)
     return ended
@@ -135,6 +138,7 @@ class _Updater:
     ) -> None:
         self.state, self.data, self.plan = state, data, plan
         self.objective, self.config, self.penalties = objective, config, penalties
+        self.last_penalty: dict[str, Tensor] = {}
         self.weight_N = _class_weights(data, state.config.balance)
 
     def update(self) -> dict[str, Tensor]:
@@ -174,6 +178,7 @@ class _Updater:
             scores = on_real.mean(), on_fake.mean()
             extra = penalty(self.penalties, critic, real, fake, scores, random)
             losses["penalty"] = extra.detach()
+            self.last_penalty = {"penalty": losses["penalty"]}
             loss = loss + extra
         state.critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -235,6 +240,21 @@ class _Meter:
         means = {name: total / self.counts[name] for name, total in self.sums.items()}
         self.__init__(step)  # type: ignore[misc]  # begin again
         return EpochEnded(step, epoch, means, rates, seconds, seen / max(seconds, 1e-9))
+
+
+def _check_weights(state: TrainState, plan: Plan, listener: Listener, seconds: float) -> None:
+    """The last update's own result: no later loss would show it."""
+    if state.is_finite():
+        return
+    epoch = state.step // plan.steps
+    error = DivergedError(
+        f"epoch {epoch}, step {state.step}: a weight is not finite",
+        rule="weights are finite",
+        reason="the learning rate is too high, or the penalty too weak, for this data",
+        repair=f"--set critic_optimizer.rate={state.rates[1] / 5:.0e}",
+    )
+    listener(Ended(state.step, epoch, "failed", error.found, seconds))
+    raise error
 
 
 def _check_losses(

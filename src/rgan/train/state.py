@@ -36,6 +36,13 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     return torch.optim.Adam(network.parameters(), lr=config.rate, betas=betas, fused=fused)
 
 
+_KEPT: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
+"""What each optimiser remembers of a parameter."""
+
+
 class TrainState:
     """Networks, averaged weights, optimisers and counters.
 
@@ -137,10 +144,11 @@ class TrainState:
                 entries = {
                     k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)
                 }
-                if entries:
+                # Another kind of optimiser, chosen on resume, begins anew. The fused step counter
+                # lives where the parameter does.
+                if entries.keys() == _KEPT[type(optim)]:
                     optim.state[parameter] = {
-                        what: (value if what == "step" else value.to(parameter.device)).clone()
-                        for what, value in entries.items()
+                        what: value.to(parameter.device).clone() for what, value in entries.items()
                     }
 
     def counters(self) -> dict[str, Any]:

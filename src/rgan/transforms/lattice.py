@@ -54,8 +54,13 @@ def value_lattice(
     """
     if any(isinstance(step, Differences | LocalMax) for step in pipeline.steps):
         return None
-    zero_F, one_F = (_transformed(pipeline, sequences, value) for value in (0.0, 1.0))
-    slope_F = one_F - zero_F
+    # Probed at the data's own ends: at 0 and 1 a feature around 1e8 would lose all digits.
+    seen_NTF, values_NTF = sequences.observed, sequences.values
+    first_F = np.where(seen_NTF, values_NTF, np.inf).min(axis=(0, 1)).astype(np.float64)
+    last_F = np.where(seen_NTF, values_NTF, -np.inf).max(axis=(0, 1)).astype(np.float64)
+    last_F = np.where(last_F > first_F, last_F, first_F + 1.0)  # a constant pixel
+    origin_F = _transformed(pipeline, sequences, first_F)
+    slope_F = (_transformed(pipeline, sequences, last_F) - origin_F) / (last_F - first_F)
     spans = pipeline.ranges.values
     decimals = [span[2] if rounding else None for span in spans]
     unit_F = np.array([0.0 if d is None else 10.0**-d for d in decimals])
@@ -63,16 +68,18 @@ def value_lattice(
     high_F = np.array([span[1] if clip and span[1] is not None else np.inf for span in spans])
     return Lattice(
         step_F=(unit_F * slope_F).astype(np.float32),
-        origin_F=zero_F.astype(np.float32),
-        low_F=(zero_F + slope_F * low_F).astype(np.float32),
-        high_F=(zero_F + slope_F * high_F).astype(np.float32),
+        origin_F=origin_F.astype(np.float32),
+        low_F=(origin_F + slope_F * (low_F - first_F)).astype(np.float32),
+        high_F=(origin_F + slope_F * (high_F - first_F)).astype(np.float32),
     )
 
 
-def _transformed(pipeline: Pipeline, sequences: Sequences, value: float) -> NDArray[np.float64]:
-    """(F,) what the pipeline makes of one original value, for each feature."""
+def _transformed(
+    pipeline: Pipeline, sequences: Sequences, value_F: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(F,) what the pipeline makes of one original value of each feature."""
     first = sequences[:1]
-    filled = np.full(first.values.shape, value, dtype=np.float32)
+    filled = np.broadcast_to(value_F, first.values.shape).astype(np.float32)
     whole = np.array([first.n_steps])
     probe = replace(first, values=filled, observed=np.ones(filled.shape, np.bool_), lengths=whole)
     return np.asarray(pipeline.apply(probe).values[0, 0], dtype=np.float64)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rgan.config import Config, changed, differences, from_sections
 from rgan.data.load import load
 from rgan.data.split import Splits, split
@@ -126,8 +128,13 @@ def draw_evaluation(test: Sequences, trained: Trained, folder: Path, singles: bo
         folder: of the pictures.
         singles: whether single real sequences may be shown.
     """
-    real = test[:1000]
-    labels = real.labels if trained.encoder.packer.spec.condition else None
+    real, labels = test[:1000], None
+    if trained.encoder.packer.spec.condition and real.labels is not None:
+        classes = trained.encoder.packer.classes
+        known = np.isin(real.labels, classes) if classes else np.ones(len(real), np.bool_)
+        if known.any():  # another source may have classes that this model never saw
+            real = real[known]
+            labels = real.labels
     synthetic = trained.sample(len(real), labels, seed=0)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png" for name in ("samples", "marginals", "autocorrelation")]

@@ -35,7 +35,6 @@ class Pictures:
         real = session.splits.validation
         n = TILES if real.is_image else SERIES
         self.real = _evenly(real, n)
-        self.n = n
         self.singles = may_show_singles(real, session.config.train)
         self.marks: list[int] = []
 
@@ -45,7 +44,9 @@ class Pictures:
         if isinstance(event, Started):
             total = make_plan(self.session.config.train, event.sequences).total
             every = [round(total * (i + 1) / self.count) for i in range(self.count)]
-            self.marks = [mark for mark in every if mark > event.step]
+            # A mark inside the epoch that a stop broke off is still to be drawn at its end.
+            drawn = event.step - event.step % event.steps_per_epoch
+            self.marks = [mark for mark in every if mark > drawn]
         elif isinstance(event, EpochEnded) and self.marks and event.step >= self.marks[0]:
             self.marks = [mark for mark in self.marks if mark > event.step]
             self.draw(event.step)
@@ -54,8 +55,7 @@ class Pictures:
 
     def draw(self, step: int) -> Path:
         """Draw the samples of this moment."""
-        labels = None if self.real.labels is None else self.real.labels[: self.n]
-        synthetic = self.session.trained.sample(len(self.real), labels, seed=0)
+        synthetic = self.session.trained.sample(len(self.real), self.real.labels, seed=0)
         path = self.run.figures / f"samples-{step:08d}.png"
         title = f"step {step:,}"
         draw_samples(self.real, synthetic, path, title=title, most=6, singles=self.singles)
@@ -83,4 +83,4 @@ def _evenly(real: Sequences, n: int) -> Sequences:
         return real[:n]
     per_class = max(1, n // len(real.classes))
     rows = [np.flatnonzero(real.labels == label)[:per_class] for label in real.classes]
-    return real[np.concatenate(rows)]
+    return real[np.concatenate(rows)[:n]]

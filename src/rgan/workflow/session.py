@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from rgan.config import Config
 from rgan.data.load import check_trainable
 from rgan.data.split import Splits, split
-from rgan.errors import ConfigError, RunError
+from rgan.errors import ConfigError, DataError, RunError
 from rgan.nets.batch import Batch
 from rgan.runs.sealed import Checkpoint
 from rgan.sequences import Sequences
@@ -82,6 +83,7 @@ def open_session(
     config, sequences = resolve_kind(config, sequences)
     device = resolve_device(config.train.device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
+    _check_classes(splits)
     if checkpoint is None:
         encoder = Encoder.fit(splits.train, config.transform)
     else:
@@ -98,7 +100,23 @@ def open_session(
     if checkpoint is not None:
         state.load_tensors(checkpoint.tensors)
         state.step = int(checkpoint.state["counters"]["step"])
+        if config.train.average and not checkpoint.state["config"]["train"]["average"]:
+            # Averaging is switched on now: what stood there so far are the first random weights.
+            state.average.load_state_dict(state.generator.state_dict())
     return Session(config, splits, encoder, state, batch.to(device))
+
+
+def _check_classes(splits: Splits) -> None:
+    """Refuse a split whose held-out sets have a class that training never sees."""
+    for name, part in (("validation", splits.validation), ("test", splits.test)):
+        unseen = np.setdiff1d(part.classes, splits.train.classes)
+        if len(unseen):
+            raise DataError(
+                f'the class "{unseen[0]}" is in the {name} set only ({len(unseen)} such classes)',
+                rule="each class is seen in training",
+                reason=f"the split is by {splits.kind}, and keeps together what belongs together",
+                repair="another --seed, smaller shares (--set data.test=0.1), or merge the class",
+            )
 
 
 def resolve_kind(config: Config, sequences: Sequences) -> tuple[Config, Sequences]:

@@ -187,8 +187,8 @@ class Trained:
         if drawn is not None:
             condition = packer.condition(drawn[:size])
         device = next(self.generator.parameters()).device
-        random = torch_random(seed, Stream.SAMPLE, number, device)
-        noise = self.generator.draw_noise(BLOCK, random).take(size)
+        random = torch_random(seed, Stream.SAMPLE, number)  # on the CPU: alike on every device
+        noise = self.generator.draw_noise(BLOCK, random).take(size).to(device)
         batch = self.generator(
             noise,
             torch.from_numpy(lengths).to(device),
