@@ -117,8 +117,8 @@ def to_packed(batch: Batch) -> Packed:
 def _side_by_side(
     block: Callable[[int], Sequences], count: int, workers: int
 ) -> Iterator[Sequences]:
-    """Blocks in order, made by several threads of one core each: faster than all cores on one block,
-    and few are ahead of the reader, so memory stays flat."""
+    """Blocks in order, made by several threads of one core each, which is faster than all cores on
+    one block; few are ahead of the reader, so memory stays flat."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
