@@ -104,7 +104,7 @@ def test_show_reads_a_file_of_ones_own(tmp_path):
         (["icuu"], SourceError, 'did you mean "icu"'),
         (["icu", "--size", "28"], ConfigError, "is not images"),
         (["digits", "--layout", "row"], ConfigError, 'did you mean "rows"'),
-        (["digits", "--nan", "maybe"], ConfigError, '--nan is "maybe"'),
+        (["digits", "--nan", "maybe"], ConfigError, 'data.nan is 'maybe''),
         (["digits", "--max-sequences", "-2"], ConfigError, "max_sequences is -2"),
         (["sines", "--png", "picture.jpg"], InputError, "it ends in .png"),
         (["sines", "--png", "/no/such/folder/x.png"], InputError, "is not a folder"),
@@ -198,7 +198,8 @@ def test_any_number_of_rows_and_features(tmp_path, n, features):
     values[:, :, 0] = 3.0  # constant, and still drawn
     labels = np.arange(n) % 3 if n > 3 else None
     sequences = Sequences(values, labels=labels, lengths=rng.integers(1, 6, size=n))
-    read_png(draw_sequences(sequences, tmp_path / "x.png", dpi=40))
+    pixels = read_png(draw_sequences(sequences, tmp_path / "x.png", dpi=40))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10  # no empty page
 
 
 def test_the_same_data_give_the_same_picture(tmp_path):

@@ -18,9 +18,9 @@ import pytest
 
 from rgan.data import download, icu, toy
 from rgan.data.builtin_files import LFW, idx_files
-from rgan.data.builtin_images import area_weights, resample
 from rgan.data.download import RemoteFile, fetch, find_local
 from rgan.data.idx import read_idx
+from rgan.data.images import _overlaps, resize_area
 from rgan.data.sources import SOURCES, LoadOptions, load_builtin
 from rgan.errors import ConfigError, SourceError
 
@@ -226,14 +226,14 @@ def test_idx_damage_is_named(data, says):
 
 def test_area_resampling_is_exact():
     image = np.arange(16.0).reshape(1, 4, 4, 1)
-    assert np.allclose(resample(image, 2, 2)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
-    assert np.array_equal(resample(image, 4, 4), image)
+    assert np.allclose(resize_area(image, (2, 2))[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    assert np.array_equal(resize_area(image, (4, 4)), image)
     rng = np.random.default_rng(0)
     odd = rng.uniform(size=(3, 28, 28, 1))
-    small = resample(odd, 9, 5)
+    small = resize_area(odd, (9, 5))
     assert small.shape == (3, 9, 5, 1)
     assert np.allclose(small.mean(axis=(1, 2)), odd.mean(axis=(1, 2)), atol=1e-6)
-    assert np.allclose(area_weights(5, 13).sum(axis=1), 1)
+    assert np.allclose(_overlaps(5, 13).sum(axis=1), 1)
 
 
 def test_area_resampling_agrees_with_pillow():
@@ -243,7 +243,7 @@ def test_area_resampling_agrees_with_pillow():
     theirs = Image.fromarray(image).resize(
         (14, 7), Image.Resampling.BOX
     )  # both exact: sides divide
-    assert np.allclose(resample(image[None, :, :, None], 7, 14)[0, :, :, 0], theirs, atol=1e-3)
+    assert np.allclose(resize_area(image[None, :, :, None], (7, 14))[0, :, :, 0], theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize(

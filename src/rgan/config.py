@@ -188,8 +188,17 @@ def from_sections(sections: Mapping[str, Any]) -> Config:
             raise own from None
         path = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"{path} is {first['input']!r}", rule=first["msg"], repair=f"--set {path}=..."
+            f"{path} is {first['input']!r}",
+            rule=first["msg"],
+            repair=f"--set {path}={_default(path)}",
         ) from error
+
+
+def _default(path: str) -> str:
+    """The default of a setting, as ``--set`` takes it."""
+    section, _, key = path.partition(".")
+    value = Config().to_sections().get(section, {}).get(key.partition(".")[0], "")
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def differences(old: Config, new: Config) -> dict[str, list[Any]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rgan.data.config import DataConfig
+from rgan.cli import options as o
 
 app = typer.Typer(
     no_args_is_help=True, help="List the built-in data sources, or show what a source holds."
@@ -53,81 +52,58 @@ def show(
     source: Annotated[str, typer.Argument(help="A built-in name or the path of a file or folder.")],
     png: Annotated[str, typer.Option(help="The picture; data-NAME.png if not given.")] = "",
     no_png: Annotated[bool, typer.Option("--no-png", help="Print only, draw nothing.")] = False,
-    data_dir: Annotated[str, typer.Option(help="Folder with local copies of data sets.")] = "",
-    id_: Annotated[str, typer.Option("--id", help="Table column that names a sequence.")] = "",
-    time: Annotated[str, typer.Option(help="Table column of time.")] = "",
-    label: Annotated[str, typer.Option(help="Table column of the label.")] = "",
-    static: Annotated[
-        list[str] | None, typer.Option(help="Table column with one value a sequence; repeatable.")
-    ] = None,
-    subject: Annotated[str, typer.Option(help="Table column that says whose it is.")] = "",
-    subject_from_name: Annotated[
-        bool, typer.Option("--subject-from-name", help="From image names: First_Last_0001.")
-    ] = False,
-    drop: Annotated[
-        list[str] | None, typer.Option(help="Feature to leave out; repeatable.")
-    ] = None,
-    nan: Annotated[str, typer.Option(help="NaN without a mask: error or missing.")] = "error",
-    step: Annotated[float, typer.Option(help="Bin width that puts times on a grid.")] = 0.0,
-    window: Annotated[int, typer.Option(help="Cut series into windows of this length.")] = 0,
-    stride: Annotated[int, typer.Option(help="Steps between two windows' starts.")] = 1,
-    size: Annotated[str, typer.Option(help='Resample images: "28" or "64x48" (H x W).')] = "",
-    layout: Annotated[str, typer.Option(help="rows, columns, pixels or patches.")] = "rows",
-    patch: Annotated[str, typer.Option(help='Patch size for patches: "4x4".')] = "",
-    max_sequences: Annotated[int, typer.Option(help="Keep at most this many, drawn.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of that draw.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    set_: o.SetOption = None,
+    seed: Annotated[int, typer.Option(help="Draws the sequences that are kept.")] = 0,
+    quiet: o.Quiet = False,
+    data_dir: o.DataDir = "",
+    drop: o.Drop = None,
+    nan: o.Nan = None,
+    window: o.Window = None,
+    stride: o.Stride = None,
+    max_sequences: o.MaxSequences = None,
+    id_: o.Id = None,
+    time: o.Time = None,
+    step: o.Step = None,
+    label: o.Label = None,
+    static: o.Static = None,
+    subject: o.Subject = None,
+    subject_from_name: o.SubjectFromName = False,
+    size: o.Size = None,
+    layout: o.Layout = None,
+    patch: o.Patch = None,
 ) -> None:
     """Print shape, lengths, gaps, ranges and labels of a source, and draw its sequences."""
     from rich.console import Console
 
+    from rgan.config import Config, changed, parse_settings
     from rgan.data.load import load
     from rgan.report.pictures import draw_sequences
     from rgan.report.show import describe
 
-    sequences = load(
-        _config(
-            source=source,
-            data_dir=data_dir,
-            id=id_,
-            time=time,
-            label=label,
-            static=tuple(static or ()),
-            subject=subject,
-            subject_from_name=subject_from_name,
-            drop=tuple(drop or ()),
-            nan=nan,
-            step=step,
-            window=window,
-            stride=stride,
-            size=size,
-            layout=layout,
-            patch=patch,
-            max_sequences=max_sequences,
-        ),
-        seed=seed,
-        quiet=quiet,
+    settings = o.settings_of(
+        "data",
+        source=source,
+        data_dir=data_dir,
+        drop=drop,
+        nan=nan,
+        window=window,
+        stride=stride,
+        max_sequences=max_sequences,
+        id=id_,
+        time=time,
+        step=step,
+        label=label,
+        static=static,
+        subject=subject,
+        subject_from_name=subject_from_name,
+        size=size,
+        layout=layout,
+        patch=patch,
     )
+    settings |= parse_settings(set_ or [])
+    sequences = load(changed(Config(), settings).data, seed=seed, quiet=quiet)
     console = Console()
     console.print(describe(sequences))
     if not no_png:
         path = draw_sequences(sequences, Path(png or f"data-{Path(sequences.name).name}.png"))
         console.print(f"picture: {path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _config(**fields: Any) -> DataConfig:
-    """The section ``data``; what breaks a rule is told as our own error, not as pydantic's."""
-    from pydantic import ValidationError
-
-    from rgan.data.config import DataConfig
-    from rgan.errors import ConfigError, RganError
-
-    try:
-        return DataConfig(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        inner = first.get("ctx", {}).get("error")
-        if isinstance(inner, RganError):
-            raise inner from None
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f'--{name} is "{first["input"]}"', rule=first["msg"]) from None

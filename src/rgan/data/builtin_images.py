@@ -19,8 +19,8 @@ from rgan.data.builtin_files import LFW, idx_files
 from rgan.data.config import parse_size
 from rgan.data.download import fetch
 from rgan.data.idx import read_idx
+from rgan.data.images import ZIP_FAULTS, image_layout, resize_area
 from rgan.errors import SourceError
-from rgan.layouts import ImageLayout, ImageOrder
 from rgan.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -29,33 +29,6 @@ if TYPE_CHECKING:
 LFW_COUNT, LFW_SIDE = 13_233, 64
 _PGM = re.compile(rb"P5\s+(\d+)\s+(\d+)\s+(\d+)\s")
 _NAME_AND_NUMBER = re.compile(r"(.+)_\d+$")
-
-
-def area_weights(old: int, new: int) -> NDArray[np.float32]:
-    """The (new, old) matrix that resamples one axis by exact area averaging; rows sum to 1.
-
-    A new pixel is the mean over the stretch of old pixels that it covers, parts counted as parts.
-
-    >>> area_weights(4, 2).tolist()
-    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
-    """
-    edges = np.arange(new + 1) * (old / new)
-    left, right = edges[:-1, None], edges[1:, None]
-    pixel = np.arange(old)[None, :]
-    covered = np.clip(np.minimum(right, pixel + 1) - np.maximum(left, pixel), 0, None)
-    return np.asarray(covered / covered.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def resample(images_NHWC: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
-    """Images (N, H, W, C) resampled by area to height x width, in the pixels' own range."""
-    rows_hH = area_weights(images_NHWC.shape[1], height)
-    columns_wW = area_weights(images_NHWC.shape[2], width)
-    out = np.empty((len(images_NHWC), height, width, images_NHWC.shape[3]), dtype=np.float32)
-    for start in range(0, len(out), 4096):  # in pieces, so that memory stays small
-        part = images_NHWC[start : start + 4096].astype(np.float32)
-        part = np.einsum("hH,NHWC->NhWC", rows_hH, part, optimize=True)
-        out[start : start + 4096] = np.einsum("wW,NhWC->NhwC", columns_wW, part, optimize=True)
-    return out
 
 
 def load_digits(options: LoadOptions) -> Sequences:
@@ -107,7 +80,7 @@ def load_lfw(options: LoadOptions) -> Sequences:
             images = np.empty((len(rows), LFW_SIDE, LFW_SIDE), dtype=np.uint8)
             for i, row in enumerate(rows):
                 images[i] = _read_pgm(archive, names[row], path)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except ZIP_FAULTS as error:
         raise _not_lfw(path, f"is not a zip archive that can be read ({error})") from error
     subjects = np.array([_person(names[row], path) for row in rows])
     return _sequences(images, options, "lfw", subjects=subjects)
@@ -146,14 +119,7 @@ def _sequences(
     images_NHWC = images_NHW[..., None]
     size = parse_size(options.size)
     if size:
-        images_NHWC = resample(images_NHWC, *size)
-    order: ImageOrder = options.layout  # type: ignore[assignment]  # ImageLayout checks it
-    layout = ImageLayout(
-        images_NHWC.shape[1],
-        images_NHWC.shape[2],
-        order=order,
-        patch=parse_size(options.patch, "patch") if order == "patches" else None,
-        high=high,
-    )
+        images_NHWC = resize_area(images_NHWC, size)
+    layout = image_layout(images_NHWC, options.layout, options.patch, high)
     values_NTF = layout.to_sequences(images_NHWC)
     return Sequences(values_NTF, layout=layout, name=name, **columns)

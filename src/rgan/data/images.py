@@ -124,10 +124,13 @@ def resize_area(images_NHWC: NDArray[Any], size: tuple[int, int]) -> NDArray[np.
     1.5
     """
     h, w = size
-    down, across = _overlaps(images_NHWC.shape[1], h), _overlaps(images_NHWC.shape[2], w)
-    rows = np.einsum("hH,nHWc->nhWc", down, images_NHWC.astype(np.float32), optimize=True)
-    result = np.einsum("wW,nhWc->nhwc", across, rows, optimize=True)
-    return np.ascontiguousarray(result, dtype=np.float32)
+    down_hH, across_wW = _overlaps(images_NHWC.shape[1], h), _overlaps(images_NHWC.shape[2], w)
+    result = np.empty((len(images_NHWC), h, w, images_NHWC.shape[3]), dtype=np.float32)
+    for start in range(0, len(result), 4096):  # in pieces, so that memory stays small
+        part = images_NHWC[start : start + 4096].astype(np.float32)
+        part = np.einsum("hH,nHWc->nhWc", down_hH, part, optimize=True)
+        result[start : start + 4096] = np.einsum("wW,nhWc->nhwc", across_wW, part, optimize=True)
+    return result
 
 
 def _overlaps(old: int, new: int) -> NDArray[np.float32]:
@@ -136,6 +139,11 @@ def _overlaps(old: int, new: int) -> NDArray[np.float32]:
     low = np.maximum(edges[:-1, None], np.arange(old)[None, :])
     high = np.minimum(edges[1:, None], np.arange(1, old + 1)[None, :])
     return np.asarray(np.maximum(0.0, high - low) * (new / old), dtype=np.float32)
+
+
+ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, RuntimeError)
+"""What zipfile raises: no zip, damaged data, and RuntimeError for a password or (its child
+NotImplementedError) a compression that it does not know."""
 
 
 @contextmanager
@@ -149,7 +157,7 @@ def _opened(path: Path) -> Iterator[tuple[list[str], Any]]:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
             yield _images(iter(members), path), lambda name: _member(archive, name)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+    except ZIP_FAULTS as error:
         raise SourceError(
             f'"{path}" cannot be read: {error}', rule="a whole zip, without a password"
         ) from error

@@ -113,6 +113,7 @@ def train(
             listener(Stepped(state.step, epoch, losses=numbers, rates=rates))
         if place == 0:
             listener(meter.finish(state.step, epoch, rates, plan, config))
+            meter = _Meter(state.step)
         reason = should_stop()
         if reason:
             status = "interrupted"
@@ -238,7 +239,6 @@ class _Meter:
         seconds = time.monotonic() - self.since
         seen = (step - self.begin) * plan.batch * config.critic_steps
         means = {name: total / self.counts[name] for name, total in self.sums.items()}
-        self.__init__(step)  # type: ignore[misc]  # begin again
         return EpochEnded(step, epoch, means, rates, seconds, seen / max(seconds, 1e-9))
 
 
