@@ -104,7 +104,7 @@ def test_show_reads_a_file_of_ones_own(tmp_path):
         (["icuu"], SourceError, 'did you mean "icu"'),
         (["icu", "--size", "28"], ConfigError, "is not images"),
         (["digits", "--layout", "row"], ConfigError, 'did you mean "rows"'),
-        (["digits", "--nan", "maybe"], ConfigError, 'data.nan is 'maybe''),
+        (["digits", "--nan", "maybe"], ConfigError, "data.nan is 'maybe'"),
         (["digits", "--max-sequences", "-2"], ConfigError, "max_sequences is -2"),
         (["sines", "--png", "picture.jpg"], InputError, "it ends in .png"),
         (["sines", "--png", "/no/such/folder/x.png"], InputError, "is not a folder"),
