@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -347,3 +350,14 @@ def test_the_package_offers_them():
     assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError, match="RGANN"):
         package.RGANN  # noqa: B018
+
+
+def test_loading_says_which_damaged_checkpoint_it_passed_over(tmp_path):
+    folder = RGAN(**FAST).fit(walks()).save(tmp_path / "walks")
+    checkpoints = Path(folder, "checkpoints")
+    newest = max(checkpoints.glob("0*"))
+    broken = shutil.copytree(newest, newest.with_name("00999999"))
+    (broken / "model.safetensors").write_bytes(b"cut")
+    (checkpoints / "latest").write_text(broken.name)
+    with pytest.warns(UserWarning, match="00999999"):
+        load(folder)

@@ -5,6 +5,7 @@ Shape letters: N sequences, T steps, F features.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.events import Ended, Event, Listener
 from rgan.workflow.fit import describe_data
+from rgan.workflow.sampling import load_checkpoint
 from rgan.workflow.session import Session, open_session, trained_from_checkpoint
 from rgan.workflow.stop import StopSignals
 from rgan.workflow.trained import Trained
@@ -238,9 +240,14 @@ def load(run: str | Path, *, device: str = "cpu", checkpoint: str = "latest") ->
 
     Raises:
         RunError: it is no run, or has no whole checkpoint.
+
+    Warns:
+        UserWarning: a damaged checkpoint was passed over; names the file.
     """
     folder = find_run(run)
-    saved = CheckpointStore(folder.checkpoints).load(checkpoint)
+    saved = load_checkpoint(folder, checkpoint)
+    if saved.warning:
+        warnings.warn(saved.warning, stacklevel=2)
     config = from_sections(folder.read_config())
     kind = RCGAN if config.model.kind == "rcgan" else RGAN
     own = ("model.kind", "train.seed", "train.device")

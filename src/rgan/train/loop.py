@@ -81,7 +81,7 @@ def train(
         DivergedError: a loss or weight is not finite; says the epoch, the network and what to try.
             The ``Ended`` event with status "failed" has been emitted before.
     """
-    config, plan = state.config, make_plan(state.config, len(data))
+    plan = make_plan(state.config, len(data))
     updater = _Updater(state, data, plan, OBJECTIVES[objective.name], objective, penalties)
     started = time.monotonic()
     listener(
@@ -95,7 +95,27 @@ def train(
             device=str(state.device),
         )
     )
-    status, reason = "finished", ""
+
+    def end(status: str, reason: str) -> Ended:
+        seconds = time.monotonic() - started
+        ended = Ended(state.step, state.step // plan.steps, status, reason, seconds)
+        listener(ended)
+        return ended
+
+    try:
+        reason = _advance(updater, plan, listener, should_stop)
+        _check_weights(state, plan)
+    except DivergedError as error:
+        end("failed", error.found)
+        raise
+    return end("interrupted" if reason else "finished", reason)
+
+
+def _advance(
+    updater: _Updater, plan: Plan, listener: Listener, should_stop: Callable[[], str]
+) -> str:
+    """Updates until the plan's end, or until asked to stop; gives the reason for that, or ""."""
+    state = updater.state
     meter = _Meter(state.step)
     # Reading a loss waits for a GPU; on a CPU it is free.
     interval = 1 if state.device.type == "cpu" else 10
@@ -108,21 +128,16 @@ def train(
             # Where not every step is read, the penalty's own rhythm must not hide it.
             shown = losses if interval == 1 else updater.last_penalty | losses
             numbers = {name: float(value) for name, value in shown.items()}
-            _check_losses(numbers, state, epoch, listener, time.monotonic() - started)
+            _check_losses(numbers, state, plan)
             meter.add(numbers)
             listener(Stepped(state.step, epoch, losses=numbers, rates=rates))
         if place == 0:
-            listener(meter.finish(state.step, epoch, rates, plan, config))
+            listener(meter.finish(state.step, epoch, rates, plan, state.config))
             meter = _Meter(state.step)
         reason = should_stop()
         if reason:
-            status = "interrupted"
-            break
-    seconds = time.monotonic() - started
-    _check_weights(state, plan, listener, seconds)
-    ended = Ended(state.step, state.step // plan.steps, status, reason, seconds)
-    listener(ended)
-    return ended
+            return reason
+    return ""
 
 
 class _Updater:
@@ -242,37 +257,33 @@ class _Meter:
         return EpochEnded(step, epoch, means, rates, seconds, seen / max(seconds, 1e-9))
 
 
-def _check_weights(state: TrainState, plan: Plan, listener: Listener, seconds: float) -> None:
+def _check_weights(state: TrainState, plan: Plan) -> None:
     """The last update's own result: no later loss would show it."""
-    if state.is_finite():
-        return
-    epoch = state.step // plan.steps
-    error = DivergedError(
-        f"epoch {epoch}, step {state.step}: a weight is not finite",
-        rule="weights are finite",
-        reason="the learning rate is too high, or the penalty too weak, for this data",
-        repair=f"--set critic_optimizer.rate={state.rates[1] / 5:.0e}",
-    )
-    listener(Ended(state.step, epoch, "failed", error.found, seconds))
-    raise error
+    if not state.is_finite():
+        reason = "a learning rate is too high, or the penalty too weak, for this data"
+        raise _diverged(state, plan, "a weight is not finite", reason, ("critic", "generator"))
 
 
-def _check_losses(
-    losses: dict[str, float], state: TrainState, epoch: int, listener: Listener, seconds: float
-) -> None:
+def _check_losses(losses: dict[str, float], state: TrainState, plan: Plan) -> None:
     bad = [name for name, value in losses.items() if not abs(value) < float("inf")]
     if not bad:
         return
+    found = f"the loss of the {bad[0]} is {losses[bad[0]]}"
     if "critic" in bad:
-        networks, reason = ["critic", "generator"], "a learning rate is too high for this data"
-    else:  # it judged these very sequences soundly before its update
-        networks, reason = ["critic"], "the critic's rate is too high, or its penalty too weak"
+        reason = "a learning rate is too high for this data"
+        raise _diverged(state, plan, found, reason, ("critic", "generator"))
+    # The critic judged these very sequences soundly before its update.
+    reason = "the critic's rate is too high, or its penalty too weak"
+    raise _diverged(state, plan, found, reason, ("critic",))
+
+
+def _diverged(
+    state: TrainState, plan: Plan, found: str, reason: str, networks: tuple[str, ...]
+) -> DivergedError:
     rates = dict(zip(("generator", "critic"), state.rates, strict=True))
-    error = DivergedError(
-        f"epoch {epoch}, step {state.step}: the loss of the {bad[0]} is {losses[bad[0]]}",
-        rule="losses are finite",
+    return DivergedError(
+        f"epoch {state.step // plan.steps}, step {state.step}: {found}",
+        rule="losses and weights are finite",
         reason=reason,
         repair=" ".join(f"--set {n}_optimizer.rate={rates[n] / 5:.0e}" for n in networks),
     )
-    listener(Ended(state.step, epoch, "failed", error.found, seconds))
-    raise error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rgan.errors import RunError
-from rgan.runs.checkpoint import CheckpointStore
+from rgan.runs.checkpoint import Checkpoint, CheckpointStore
 from rgan.runs.find import find_run
 from rgan.runs.folder import Run
 from rgan.workflow.session import trained_from_checkpoint
@@ -30,11 +30,21 @@ def load_trained(
         RunError: there is no such run or checkpoint, or none that is whole.
     """
     folder = run if isinstance(run, Run) else find_run(run, runs)
-    checkpoint = CheckpointStore(folder.checkpoints).load(which)
+    checkpoint = load_checkpoint(folder, which)
+    return trained_from_checkpoint(checkpoint, device), checkpoint.warning
+
+
+def load_checkpoint(run: Run, which: str = "latest") -> Checkpoint:
+    """A checkpoint that can be sampled from.
+
+    Raises:
+        RunError: there is none that is whole, or none after the first step.
+    """
+    checkpoint = CheckpointStore(run.checkpoints).load(which)
     if checkpoint.step == 0:
         raise RunError(
-            f"{folder.path} has been saved only before its first step",
+            f"{run.path} has been saved only before its first step",
             rule="a generator samples after it has been trained",
-            repair=f"rgan train --resume {folder.path}",
+            repair=f"rgan train --resume {run.path}",
         )
-    return trained_from_checkpoint(checkpoint, device), checkpoint.warning
+    return checkpoint
