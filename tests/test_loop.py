@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from dataclasses import dataclass, field
 
@@ -11,13 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from rgan.errors import ConfigError
 from rgan.nets.batch import Batch
 from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.nets.spec import SequenceSpec
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
+from rgan.train.build import build_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
 from rgan.train.events import Ended, EpochEnded, Event, Started, Stepped
-from rgan.train.loop import make_plan, train
+from rgan.train.loop import train
+from rgan.train.plan import make_plan, rate_factor
 from rgan.train.randomness import (
     Stream,
     balanced_weights,
@@ -27,7 +31,7 @@ from rgan.train.randomness import (
     torch_random,
     weighted_rows,
 )
-from rgan.train.state import TrainState, build_networks, rate_factor
+from rgan.train.state import TrainState
 
 SMALL = GeneratorConfig(hidden=4, noise_global=2, noise_step=2), CriticConfig(hidden=4, channels=4)
 
@@ -219,16 +223,56 @@ def test_nothing_is_left_to_do():
     assert all(torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
 
 
-def test_an_epoch_begun_again_tells_its_own_rate():
+def test_an_epoch_broken_off_is_told_whole_in_the_end():
     data = watched()
     config = TrainConfig(steps=8, batch_size=5)
-    state, heard = new_state(data, config), []
-    train(state, data, ObjectiveConfig(), PenaltyConfig(), heard.append, lambda: "stop")
+    heard: dict[str, list[Event]] = {"straight": [], "broken": []}
+    train(
+        new_state(data, config), data, ObjectiveConfig(), PenaltyConfig(), heard["straight"].append
+    )
+    state, tell = new_state(data, config), heard["broken"].append
+    train(state, data, ObjectiveConfig(), PenaltyConfig(), tell, lambda: "stop")
+    saved = json.loads(json.dumps(state.counters()))
+    state.load_counters(saved)
+    train(state, data, ObjectiveConfig(), PenaltyConfig(), tell)
+    for whole, pieced in zip(*(of(h, EpochEnded) for h in heard.values()), strict=True):
+        assert (whole.step, whole.losses) == (pieced.step, pieced.losses)
+        assert pieced.sequences_per_second * pieced.seconds == pytest.approx(4 * 5)
+
+
+def test_epochs_are_counted_on_where_their_length_changes():
+    data = watched(20)
+    state, heard = new_state(data, TrainConfig(epochs=3, batch_size=5)), []
     train(state, data, ObjectiveConfig(), PenaltyConfig(), heard.append)
-    first, second = of(heard, EpochEnded)
-    assert (first.step, second.step) == (4, 8)
-    assert first.sequences_per_second * first.seconds == pytest.approx(3 * 5)
-    assert second.sequences_per_second * second.seconds == pytest.approx(4 * 5)
+    longer = new_state(data, TrainConfig(epochs=5, batch_size=10))
+    longer.load_counters(state.counters())
+    train(longer, data, ObjectiveConfig(), PenaltyConfig(), heard.append)
+    told = [(e.step, e.epoch) for e in of(heard, EpochEnded)]
+    assert told == [(4, 1), (8, 2), (12, 3), (14, 4), (16, 5)]
+    for epoch in np.array_split(np.concatenate(data.drawn), 5):
+        assert len(np.unique(epoch)) == 20
+
+
+def test_what_is_frozen_stays_and_the_rest_learns():
+    data = watched()
+    freeze = ("generator.recurrence", "critic.head")
+    state = new_state(data, TrainConfig(steps=4, batch_size=5, freeze=freeze))
+    names = [n for n, _ in state.generator.named_parameters()]
+    before = {k: v.clone() for k, v in state.tensors()["model"].items()}
+    train(state, data, ObjectiveConfig(), PenaltyConfig(), lambda event: None)
+    after = state.tensors()["model"]
+    same = {k for k, v in after.items() if torch.equal(v, before[k])}
+    assert {k for k in same if k.startswith("critic.head")} == {
+        "critic.head.weight",
+        "critic.head.bias",
+    }
+    assert {f"generator.{n}" for n in names if n.startswith("recurrence")} <= same
+    assert {f"generator.{n}" for n in names if not n.startswith("recurrence")}.isdisjoint(same)
+    with pytest.raises(ConfigError, match=r"generator\.recurence"):
+        new_state(data, TrainConfig(freeze=("generator.recurence",)))
+    state = new_state(data, TrainConfig(steps=4, batch_size=5, freeze=("critic",)))
+    train(state, data, ObjectiveConfig(), PenaltyConfig(), lambda event: None)
+    assert state.parameters()["critic"] == 0
 
 
 # -- learning rates and averages -------------------------------------------------------------

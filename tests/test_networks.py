@@ -22,9 +22,10 @@ from rgan.objectives.penalties import (
     slope_squared,
     slope_squared_by_difference,
 )
+from rgan.train.build import build_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
 from rgan.train.loop import train
-from rgan.train.state import TrainState, build_networks
+from rgan.train.state import TrainState
 
 SPEC = SequenceSpec(
     steps=7,

@@ -13,7 +13,7 @@ from rgan.errors import DataError, DivergedError
 from rgan.runs.checkpoint import Checkpoint, CheckpointStore
 from rgan.sequences import Sequences
 from rgan.train.events import Event
-from rgan.train.loop import make_plan
+from rgan.train.plan import make_plan
 from rgan.workflow.session import Session, open_session
 
 TINY = {

@@ -6,6 +6,7 @@
     │   │   └── SourceError    the data is not there, or not readable
     │   ├── ConfigError        a setting breaks a rule
     │   └── RunError           a run folder or checkpoint cannot be used
+    │       └── StorageError   what is to be kept cannot be written      exit code 1
     └── TrainingError          training went wrong while it ran            exit code 1
         └── DivergedError      a loss or a weight is no longer finite
 
@@ -68,6 +69,12 @@ class ConfigError(InputError):
 
 class RunError(InputError):
     """A run folder or a checkpoint is missing, damaged, or not one."""
+
+
+class StorageError(RunError):
+    """What is to be kept cannot be written: a full disk, or a folder that may not be written."""
+
+    exit_code = 1
 
 
 class TrainingError(RganError):

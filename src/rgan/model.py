@@ -23,7 +23,7 @@ from rgan.runs.find import find_run
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.events import Ended, Event, Listener
-from rgan.workflow.fit import describe_data
+from rgan.workflow.changes import describe_data
 from rgan.workflow.sampling import load_checkpoint
 from rgan.workflow.session import Session, open_session, trained_from_checkpoint
 from rgan.workflow.stop import StopSignals
@@ -203,7 +203,10 @@ class RGAN(BaseEstimator):
             raise InputError(
                 f"{target} is there already", rule="a model is saved into a new folder"
             )
-        run = Run.create(target.parent, target.name, data=self.data_, command="RGAN.save")
+        spec = self.trained_.encoder.packer.spec.to_dict()
+        run = Run.create(
+            target.parent, target.name, data=self.data_, spec=spec, command="RGAN.save"
+        )
         run.write_config(self.config_.to_sections())
         run.begin_segment(0)
         for event in self.history_:

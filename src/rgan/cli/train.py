@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +22,17 @@ def train(
         str, typer.Argument(help="A built-in name or the path of a file or folder.")
     ] = "",
     resume: Annotated[
-        str, typer.Option(help="Go on with this run: a path, the start of a name, or latest.")
+        str, typer.Option(help="Go on with this run: a path, a glob, the start of a name, latest.")
     ] = "",
+    branch: Annotated[
+        bool, typer.Option("--branch", help="With --resume: go on in a new run beside it.")
+    ] = False,
+    new_data: Annotated[
+        bool, typer.Option("--new-data", help="With --resume: the data may have changed.")
+    ] = False,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="With --resume: of several that match, the newest.")
+    ] = False,
     model: Annotated[
         str | None, typer.Option(help="rgan, rcgan (conditioned on labels) or auto.")
     ] = None,
@@ -94,8 +104,16 @@ def train(
             rule="train takes a SOURCE, or --resume RUN",
             repair="rgan train icu" if not source else f"rgan train --resume {resume}",
         )
+    given = {"--branch": branch, "--new-data": new_data, "--newest": newest}
+    if not resume and any(given.values()):
+        raise ConfigError(
+            f"{next(flag for flag, on in given.items() if on)} without --resume",
+            rule="it says how to go on with a run",
+            repair="rgan train --resume RUN",
+        )
     if resume:
-        _resume(resume, runs, settings, preset or config, quiet)
+        how = _How(branch, new_data, newest)
+        _resume(resume, runs, settings, preset or config, how, quiet)
     else:
         _new(source, runs, preset or "default", config, settings, quiet)
 
@@ -124,7 +142,18 @@ def _new(
     _close(outcome, quiet)
 
 
-def _resume(name: str, runs: str, settings: dict[str, Any], other: str, quiet: bool) -> None:
+@dataclass(frozen=True)
+class _How:
+    """How to go on with a run: the flags that belong to --resume."""
+
+    branch: bool
+    new_data: bool
+    newest: bool
+
+
+def _resume(
+    name: str, runs: str, settings: dict[str, Any], other: str, how: _How, quiet: bool
+) -> None:
     from rgan.errors import ConfigError
 
     if other:
@@ -135,16 +164,30 @@ def _resume(name: str, runs: str, settings: dict[str, Any], other: str, quiet: b
         )
     from rgan.runs.find import find_run
 
-    run = find_run(name, runs)  # a wrong name is told at once, without loading torch
+    run = find_run(name, runs, newest=how.newest)  # a wrong name is told at once, without torch
 
     from rgan.report.progress import make_progress
-    from rgan.workflow.fit import resume
+    from rgan.workflow.fit import branch, resume
 
     say = _speaker(quiet)
-    say(f"resuming {run.path}")
+    say(f"{'branching from' if how.branch else 'resuming'} {run.path}")
     progress = make_progress(quiet)
+    command = shlex.join(["rgan", *sys.argv[1:]])
+    listeners = (progress,)
     try:
-        outcome = resume(run, settings=settings, listeners=(progress,), say=say)
+        if how.branch:
+            outcome = branch(
+                run,
+                settings=settings,
+                new_data=how.new_data,
+                listeners=listeners,
+                say=say,
+                command=command,
+            )
+        else:
+            outcome = resume(
+                run, settings=settings, new_data=how.new_data, listeners=listeners, say=say
+            )
     finally:
         progress.close()
     _close(outcome, quiet)

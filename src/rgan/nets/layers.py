@@ -155,7 +155,7 @@ def limit_spectral_norm(network: nn.Module, limit: float = 1.0) -> None:
     weights, of which each gate counts as a matrix of its own.
     """
     for name, parameter in network.named_parameters():
-        if parameter.ndim < 2:
+        if parameter.ndim < 2 or not parameter.requires_grad:
             continue
         gates = 1
         if "weight_hh" in name or "weight_ih" in name:

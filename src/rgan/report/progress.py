@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import atexit
 import math
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from rgan.train.events import Ended, EpochEnded, Event, Started, Stepped
+from rgan.train.events import Ended, EpochEnded, Event, Noted, Started, Stepped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,10 +55,12 @@ def make_progress(quiet: bool = False, console: Console | None = None) -> Progre
 
 
 class SilentProgress:
-    """Shows nothing."""
+    """Shows nothing but what somebody has to know."""
 
     def __call__(self, event: Event) -> None:
-        """Takes an event and does nothing."""
+        """Writes a note to standard error, and nothing else."""
+        if isinstance(event, Noted):
+            print(f"step {event.step:,}: {event.text}", file=sys.stderr)
 
     def close(self) -> None:
         """Does nothing."""
@@ -116,6 +119,8 @@ class ProgressBar:
             if now - self._told >= self._every or event.step >= self._pace.total:
                 self._told = now
                 self._update(event.step, event.losses, self._pace.sequences_per_second(event.step))
+        elif isinstance(event, Noted):
+            self._console.print(f"step {event.step:,}: {event.text}", markup=False, highlight=False)
         elif isinstance(event, EpochEnded):
             self._update(event.step, event.losses, event.sequences_per_second, event.epoch)
         elif isinstance(event, Ended):

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rgan.errors import RunError
+from rgan.errors import StorageError
 
 TEMPORARY = ".tmp-"  # begins the name of what is being written
 REPLACED = ".old-"  # begins the name of a folder while another takes its place
@@ -26,12 +26,12 @@ def explain_os_errors(path: Path) -> Iterator[None]:
     """Turns an ``OSError`` while ``path`` is written into an error that a user can act on.
 
     Raises:
-        RunError: the disk is full, the folder is gone, or may not be written.
+        StorageError: the disk is full, the folder is gone, or may not be written.
     """
     try:
         yield
     except OSError as error:
-        raise RunError(
+        raise StorageError(
             f'"{path}" cannot be written: {error.strerror or error}',
             rule="the folder exists, may be written, and its disk has room",
             repair=f'df -h "{path.parent}"; ls -ld "{path.parent}"',
@@ -46,7 +46,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         data: the whole content.
 
     Raises:
-        RunError: it cannot be written; what was there before is untouched.
+        StorageError: it cannot be written; what was there before is untouched.
     """
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
@@ -104,7 +104,7 @@ def replace_folder(temporary: str | Path, target: str | Path) -> None:
         target: the name it gets.
 
     Raises:
-        RunError: it cannot be renamed; ``target`` is as it was.
+        StorageError: it cannot be renamed; ``target`` is as it was.
     """
     temporary, target = Path(temporary), Path(target)
     aside = target.with_name(f"{REPLACED}{target.name}")

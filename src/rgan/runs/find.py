@@ -9,13 +9,15 @@ from rgan.errors import RunError, nearest
 from rgan.runs.folder import Run
 
 
-def find_run(text: str | Path, root: str | Path = "runs") -> Run:
+def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None = None) -> Run:
     """The one run that ``text`` means.
 
     Args:
         text: the path of a run folder; "latest", the run trained last by its run.json; a glob, from
             here or from ``root``; or the beginning of a run's folder name, name or id.
         root: the folder of all runs.
+        newest: take the newest where several match: the youngest of a lineage, and of unrelated
+            ones that trained last. None where the caller offers no such choice.
 
     Raises:
         RunError: no run or several match (newest first), or the run cannot be used.
@@ -36,11 +38,15 @@ def find_run(text: str | Path, root: str | Path = "runs") -> Run:
     if not matches:
         raise _none(text, root)
     runs = _newest_first(matches)
+    if newest and runs:
+        return runs[0]
     raise RunError(
         f'"{text}" matches {len(matches)} runs, newest first:\n'
         + "\n".join(f"    {run.path}" for run in runs),
         rule="one run is meant",
-        repair=f'"{runs[0].path}"' if runs else "",
+        repair=("--newest, which takes the first" if newest is not None else f'"{runs[0].path}"')
+        if runs
+        else "",
     )
 
 

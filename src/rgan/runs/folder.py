@@ -174,20 +174,47 @@ class Run:
         write_json(self.run_json, info)
         return info
 
-    def begin_segment(self, from_step: int, changed: Mapping[str, Any] | None = None) -> None:
-        """Notes that training begins or goes on from a step, and with which settings changed."""
+    def begin_segment(
+        self, from_step: int, changed: Mapping[str, Any] | None = None, **more: Any
+    ) -> None:
+        """Notes that training begins or goes on from a step.
+
+        Args:
+            from_step: where.
+            changed: the settings that are others than before, {"section.key": [old, new]}.
+            more: what else there is to say of this segment.
+        """
+        *before, last = self.info["segments"] or [None]
+        if last is not None:
+            # A killed training could not say how far it came, or said more than was saved.
+            before.append(last if last.get("status") else {**last, "status": "killed"})
+            before[-1]["to_step"] = min(from_step, before[-1]["to_step"])
         segment = {
             "started": utc_now(),
             "from_step": from_step,
             "to_step": from_step,
             "changed": dict(changed or {}),
+            **more,
         }
-        self.update_info(status="running", segments=[*self.info["segments"], segment])
+        self.update_info(status="running", segments=[*before, segment])
 
-    def end_segment(self, to_step: int, status: str = "finished") -> None:
-        """Notes how far the last segment came, and how it ended."""
+    def progress(self, step: int, **numbers: Any) -> None:
+        """Notes how far the last segment has come: up to a step that is saved.
+
+        Args:
+            step: generator updates made.
+            numbers: the same in other words, for the run as a whole: epoch, total_steps.
+        """
         *before, last = self.info["segments"]
-        self.update_info(status=status, segments=[*before, {**last, "to_step": to_step}])
+        segments = [*before, {**last, "to_step": step}]
+        self.update_info(segments=segments, progress={"step": step, **numbers})
+
+    def end_segment(self, to_step: int, status: str = "finished", reason: str = "") -> None:
+        """Notes how far the last segment came, and how and why it ended."""
+        *before, last = self.info["segments"]
+        last = {**last, "to_step": to_step, "status": status, "reason": reason}
+        last["ended"] = utc_now()
+        self.update_info(status=status, segments=[*before, last])
 
     @property
     def last_trained(self) -> str:

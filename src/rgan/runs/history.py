@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,48 @@ class History:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._whole = False  # whether the end of the file is known to be a whole line
+        self._waiting: list[bytes] = []
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Adds one event as a line and hands it to the system at once.
+
+        Where that fails, the line waits and is written before the next one.
 
         Args:
             event: JSON data, such as ``Event.as_dict()``; numpy numbers are taken as numbers.
 
         Raises:
-            RunError: the file cannot be written.
+            StorageError: the file cannot be written.
             TypeError: the event has no JSON form; nothing is written.
         """
         line = json.dumps(_plain(event), ensure_ascii=False, allow_nan=False) + "\n"
+        self._waiting.append(line.encode("utf-8"))
+        self.flush()
+
+    def flush(self) -> None:
+        """Writes the lines that wait, all or none.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         with explain_os_errors(self.path):
             if not self._whole:
                 self._repair()
-            with self.path.open("ab") as file:
-                self._whole = False
-                file.write(line.encode("utf-8"))
-            self._whole = True
+                self._whole = True
+            if self._waiting:
+                _append(self.path, b"".join(self._waiting))
+                self._waiting.clear()
+
+    def sync(self) -> None:
+        """Waits until the disk has every line, so that a checkpoint is never ahead of them.
+
+        Raises:
+            StorageError: the disk does not take them.
+        """
+        self.flush()
+        if self.path.exists():
+            with explain_os_errors(self.path), self.path.open("rb+") as file:
+                os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
         """All events in order; none where there is no file yet.
@@ -100,6 +124,21 @@ class History:
                 file.write(b"\n")
             elif torn:
                 file.truncate(len(data) - len(torn))
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Adds all of ``data``, or none of it."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        begin, done = os.fstat(handle).st_size, 0
+        try:
+            while done < len(data):
+                done += os.write(handle, data[done:])
+        except OSError:
+            os.ftruncate(handle, begin)
+            raise
+    finally:
+        os.close(handle)
 
 
 def _is_event(line: bytes) -> bool:

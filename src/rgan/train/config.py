@@ -40,8 +40,13 @@ class TrainConfig:
     the classes' own shares."""
     critic_steps: int = Field(default=1, ge=1)
     """Critic updates for each generator update."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rates over the whole training: constant, or down to a twentieth along a cosine."""
+    schedule: Literal["auto", "constant", "cosine"] = "auto"
+    """Learning rates over the whole training: constant, or down to a twentieth along a cosine. auto
+    is cosine where the length is given in steps, and constant where it is given in epochs, so that
+    three epochs and three more are the same as six."""
+    freeze: tuple[str, ...] = ()
+    """Weights that are not trained, by the beginning of their names: generator.head,
+    critic.recurrence, or a whole network."""
     warmup: int = Field(default=100, ge=0)
     """Updates over which the learning rates rise from zero."""
     average: float = Field(default=0.999, ge=0.0, lt=1.0)

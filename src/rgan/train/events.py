@@ -92,4 +92,16 @@ class Ended(Event):
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Noted(Event):
+    """Something that a user should know has been seen or done.
+
+    Args:
+        text: a sentence.
+    """
+
+    kind: ClassVar[str] = "note"
+    text: str = ""
+
+
 Listener = Callable[[Event], None]

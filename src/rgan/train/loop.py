@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,8 +18,8 @@ from rgan.nets.layers import limit_spectral_norm
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.objectives.losses import OBJECTIVES, Objective, weighted_mean
 from rgan.objectives.penalties import penalty
-from rgan.train.config import TrainConfig
-from rgan.train.events import Ended, EpochEnded, Listener, Started, Stepped
+from rgan.train.events import Ended, Listener, Started, Stepped
+from rgan.train.plan import Meter, Plan
 from rgan.train.randomness import (
     Stream,
     balanced_weights,
@@ -29,33 +28,6 @@ from rgan.train.randomness import (
     weighted_rows,
 )
 from rgan.train.state import TrainState
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a training is divided.
-
-    Args:
-        batch: sequences in a batch.
-        batches: batches in an epoch.
-        steps: generator updates in an epoch.
-        total: generator updates in all.
-    """
-
-    batch: int
-    batches: int
-    steps: int
-    total: int
-
-
-def make_plan(config: TrainConfig, n: int) -> Plan:
-    """The plan for n sequences. A last, smaller batch is left out of an epoch; the next epoch has
-    another order, so no sequence is left out of the training."""
-    batch = min(config.batch_size, n)
-    batches = max(1, n // batch)
-    steps = max(1, batches // config.critic_steps)
-    epochs = config.epochs or -(-config.steps // steps)
-    return Plan(batch, batches, steps, epochs * steps)
 
 
 def train(
@@ -81,13 +53,13 @@ def train(
         DivergedError: a loss or weight is not finite; says the epoch, the network and what to try.
             The ``Ended`` event with status "failed" has been emitted before.
     """
-    plan = make_plan(state.config, len(data))
+    plan = state.plan(len(data))
     updater = _Updater(state, data, plan, OBJECTIVES[objective.name], objective, penalties)
     started = time.monotonic()
     listener(
         Started(
             state.step,
-            state.step // plan.steps,
+            plan.epoch(state.step),
             total_steps=plan.total,
             steps_per_epoch=plan.steps,
             sequences=len(data),
@@ -98,7 +70,7 @@ def train(
 
     def end(status: str, reason: str) -> Ended:
         seconds = time.monotonic() - started
-        ended = Ended(state.step, state.step // plan.steps, status, reason, seconds)
+        ended = Ended(state.step, plan.epoch(state.step), status, reason, seconds)
         listener(ended)
         return ended
 
@@ -116,26 +88,29 @@ def _advance(
 ) -> str:
     """Updates until the plan's end, or until asked to stop; gives the reason for that, or ""."""
     state = updater.state
-    meter = _Meter(state.step)
+    seen = plan.batch * state.config.critic_steps
+    state.meter.resume()
     # Reading a loss waits for a GPU; on a CPU it is free.
     interval = 1 if state.device.type == "cpu" else 10
     while state.step < plan.total:
         rates = state.set_rates(plan.total)
         losses = updater.update()
         state.step += 1
-        epoch, place = divmod(state.step, plan.steps)
-        if state.step % interval == 0 or place == 0:
+        state.meter.steps += 1
+        epoch, whole = plan.epoch(state.step), plan.ends_epoch(state.step)
+        if state.step % interval == 0 or whole:
             # Where not every step is read, the penalty's own rhythm must not hide it.
             shown = losses if interval == 1 else updater.last_penalty | losses
             numbers = {name: float(value) for name, value in shown.items()}
             _check_losses(numbers, state, plan)
-            meter.add(numbers)
+            state.meter.add(numbers)
             listener(Stepped(state.step, epoch, losses=numbers, rates=rates))
-        if place == 0:
-            listener(meter.finish(state.step, epoch, rates, plan, state.config))
-            meter = _Meter(state.step)
+        if whole:
+            ended, state.meter = state.meter.finish(state.step, epoch, rates, seen), Meter()
+            listener(ended)
         reason = should_stop()
         if reason:
+            state.meter.pause()
             return reason
     return ""
 
@@ -161,19 +136,27 @@ class _Updater:
         """Critic updates, then a generator update that reuses the last batch they made."""
         state, k = self.state, self.state.config.critic_steps
         losses: dict[str, Tensor] = {}
+        first = self.plan.first_batch(state.step, k)
         for i in range(k):
-            real, fake = self._batches(state.step * k + i, with_history=i == k - 1)
-            losses |= self._update_critic(real, fake.detach(), state.step * k + i)
+            number = state.step * k + i
+            real, fake = self._batches(first + i, number, with_history=i == k - 1)
+            losses |= self._update_critic(real, fake.detach(), number)
         losses["generator"] = self._update_generator(real, fake)
         if state.config.average:
             state.update_average()
         return losses
 
-    def _batches(self, number: int, with_history: bool) -> tuple[Batch, Batch]:
-        """Real sequences, and as many generated under their conditions and lengths."""
+    def _batches(self, place: int, number: int, with_history: bool) -> tuple[Batch, Batch]:
+        """Real sequences, and as many generated under their conditions and lengths.
+
+        Args:
+            place: the batch's number in the order of the data.
+            number: the batch's number among all that this training has drawn.
+            with_history: whether the generator is to learn from them.
+        """
         seed, plan, device = self.state.config.seed, self.plan, self.state.device
         if self.weight_N is None:
-            rows = batch_rows(seed, number, plan.batches, plan.batch, len(self.data))
+            rows = batch_rows(seed, place, plan.batches, plan.batch, len(self.data))
         else:
             rows = weighted_rows(seed, number, plan.batch, self.weight_N)
         real = self.data.take(torch.from_numpy(rows).to(device))
@@ -197,15 +180,16 @@ class _Updater:
             self.last_penalty = {"penalty": losses["penalty"]}
             loss = loss + extra
         state.critic_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.critic_optimizer.step()
+        if loss.requires_grad:  # else all of it is frozen
+            loss.backward()
+            state.critic_optimizer.step()
         if critic.config.spectral_norm:
             limit_spectral_norm(critic)
         return losses
 
     def _update_generator(self, real: Batch, fake: Batch) -> Tensor:
         state, critic = self.state, self.state.critic
-        critic.requires_grad_(False)  # its weights' gradients would be thrown away
+        state.freeze("critic")  # its weights' gradients would be thrown away
         votes = critic(fake)
         score_real = votes.score
         if self.objective.needs_real:
@@ -214,9 +198,10 @@ class _Updater:
         per_vote = self.objective.generator(score_real, votes.score)
         loss = weighted_mean(per_vote, votes.weight)
         state.generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        critic.requires_grad_(True)
-        state.generator_optimizer.step()
+        if loss.requires_grad:
+            loss.backward()
+            state.generator_optimizer.step()
+        state.unfreeze("critic")
         return loss.detach()
 
 
@@ -232,29 +217,6 @@ def _class_weights(data: Batch, evenness: float) -> np.ndarray | None:
     if counts.max() < 1.25 * counts.min():  # even already: go through the data in epochs
         return None
     return balanced_weights(class_N, evenness)
-
-
-class _Meter:
-    """Means over an epoch, or what is left of one that a resume begins within."""
-
-    def __init__(self, step: int) -> None:
-        self.begin = step
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
-        self.since = time.monotonic()
-
-    def add(self, losses: dict[str, float]) -> None:
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def finish(
-        self, step: int, epoch: int, rates: dict[str, float], plan: Plan, config: TrainConfig
-    ) -> EpochEnded:
-        seconds = time.monotonic() - self.since
-        seen = (step - self.begin) * plan.batch * config.critic_steps
-        means = {name: total / self.counts[name] for name, total in self.sums.items()}
-        return EpochEnded(step, epoch, means, rates, seconds, seen / max(seconds, 1e-9))
 
 
 def _check_weights(state: TrainState, plan: Plan) -> None:
@@ -282,7 +244,7 @@ def _diverged(
 ) -> DivergedError:
     rates = dict(zip(("generator", "critic"), state.rates, strict=True))
     return DivergedError(
-        f"epoch {state.step // plan.steps}, step {state.step}: {found}",
+        f"epoch {plan.epoch(state.step)}, step {state.step}: {found}",
         rule="losses and weights are finite",
         reason=reason,
         repair=" ".join(f"--set {n}_optimizer.rate={rates[n] / 5:.0e}" for n in networks),

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rgan.errors import RunError
-from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.nets.critic import Critic
 from rgan.nets.generator import Generator
-from rgan.nets.spec import SequenceSpec
+from rgan.train.build import build_optimizer, frozen_names, load_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
-from rgan.train.randomness import Stream, stream_seed
-
-
-def build_networks(
-    spec: SequenceSpec, generator: GeneratorConfig, critic: CriticConfig, seed: int
-) -> tuple[Generator, Critic]:
-    """New networks with the initial weights of this seed; torch's own random state is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, Stream.WEIGHTS))
-        return Generator(spec, generator), Critic(spec, critic)
-
-
-def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser of one network; Adam fused, which saves a fifth of a small step on a CPU."""
-    if config.kind == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=config.rate, momentum=config.beta1)
-    fused = next(network.parameters()).device.type in ("cpu", "cuda")
-    betas = (config.beta1, config.beta2)
-    return torch.optim.Adam(network.parameters(), lr=config.rate, betas=betas, fused=fused)
-
+from rgan.train.plan import Meter, Plan, make_plan, rate_factor
 
 _KEPT: dict[type[torch.optim.Optimizer], set[str]] = {
     torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
@@ -48,8 +26,18 @@ class TrainState:
 
     Args:
         generator, critic: already on the device they train on.
-        config: its ``average`` and schedule are used here.
+        config: its ``average``, ``freeze`` and schedule are used here.
         optimizers: settings of the generator's and of the critic's optimiser.
+
+    Attributes:
+        step: generator updates made.
+        fresh_from: the step at which weights were last begun anew, as a branch does; the warm-up
+            and the short average of the first steps are counted from there.
+        meter: the losses of the epoch so far.
+        frozen: names of parameters that are not trained.
+
+    Raises:
+        ConfigError: ``freeze`` names no weight.
     """
 
     def __init__(
@@ -64,7 +52,13 @@ class TrainState:
         self.rates = tuple(o.rate for o in optimizers)
         self.generator_optimizer = build_optimizer(generator, optimizers[0])
         self.critic_optimizer = build_optimizer(critic, optimizers[1])
+        self.frozen = frozen_names({"generator": generator, "critic": critic}, config.freeze)
+        self.unfreeze("generator")
+        self.unfreeze("critic")
         self.step = 0
+        self.fresh_from = 0
+        self.meter = Meter()
+        self._origin, self._epoch_steps = (0, 0), 0
 
     @property
     def device(self) -> torch.device:
@@ -79,13 +73,37 @@ class TrainState:
     def parameters(self) -> dict[str, int]:
         """Trainable parameters by network."""
         return {
-            name: sum(p.numel() for p in network.parameters())
-            for name, network in (("generator", self.generator), ("critic", self.critic))
+            name: sum(p.numel() for p in getattr(self, name).parameters() if p.requires_grad)
+            for name in ("generator", "critic")
         }
+
+    def freeze(self, network: str) -> None:
+        """Keep gradients from all of a network's parameters for now."""
+        getattr(self, network).requires_grad_(False)
+
+    def unfreeze(self, network: str) -> None:
+        """Let gradients reach a network's parameters again, but for those of ``train.freeze``."""
+        for name, parameter in getattr(self, network).named_parameters():
+            parameter.requires_grad_(f"{network}.{name}" not in self.frozen)
+
+    def plan(self, n: int) -> Plan:
+        """The plan for n training sequences.
+
+        Where a resume has changed how many steps make an epoch, epochs are counted on from here,
+        and the one that was broken off begins again.
+        """
+        plan = make_plan(self.config, n, self._origin)
+        if self._epoch_steps not in (0, plan.steps):
+            step, epoch = self._origin
+            self._origin = self.step, epoch + (self.step - step) // self._epoch_steps
+            self.meter = Meter()
+            plan = make_plan(self.config, n, self._origin)
+        self._epoch_steps = plan.steps
+        return plan
 
     def set_rates(self, total: int) -> dict[str, float]:
         """Set both learning rates for the coming step; gives them by network."""
-        factor = rate_factor(self.step, total, self.config)
+        factor = rate_factor(self.step, total, self.config, self.fresh_from)
         rates = {}
         optimizers = (self.generator_optimizer, self.critic_optimizer)
         for name, base, optimizer in zip(
@@ -100,7 +118,8 @@ class TrainState:
     def update_average(self) -> None:
         """One step of the averaged weights; early on the average is short, so that the random
         initial weights are soon forgotten."""
-        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        age = self.step - self.fresh_from
+        decay = min(self.config.average, (1 + age) / (10 + age))
         mine: list[Tensor] = list(self.average.parameters())
         torch._foreach_lerp_(mine, list(self.generator.parameters()), 1 - decay)
 
@@ -136,7 +155,37 @@ class TrainState:
             {"generator": self.generator, "critic": self.critic, "average": self.average},
             tensors["model"],
         )
-        saved = tensors.get("optimizer", {})
+        self._load_optimizers(tensors.get("optimizer", {}))
+
+    @torch.no_grad()
+    def load_fitting(self, tensors: dict[str, dict[str, Tensor]]) -> dict[str, str]:
+        """Take up every weight that fits, with what its optimiser remembers of it.
+
+        Buffers, which describe the data, stay as they are. Where a weight of the generator does not
+        fit, the average begins anew at the generator as it is then.
+
+        Returns:
+            For each weight that stays new, by name, why.
+        """
+        model, new = tensors["model"], {}
+        for network in ("generator", "critic"):
+            for key, parameter in getattr(self, network).named_parameters():
+                name = f"{network}.{key}"
+                saved = model.get(name)
+                if saved is not None and saved.shape == parameter.shape:
+                    parameter.copy_(saved)
+                else:
+                    was = "not there" if saved is None else str(tuple(saved.shape))
+                    new[name] = f"{tuple(parameter.shape)}, was {was}"
+        averaged = {f"average.{key}": p for key, p in self.average.named_parameters()}
+        whole = all(n in model and model[n].shape == p.shape for n, p in averaged.items())
+        for name, parameter in averaged.items():
+            own = self.generator.get_parameter(name.removeprefix("average."))
+            parameter.copy_(model[name] if whole else own)
+        self._load_optimizers(tensors.get("optimizer", {}))
+        return new
+
+    def _load_optimizers(self, saved: dict[str, Tensor]) -> None:
         for name in ("generator", "critic"):
             network, optim = getattr(self, name), getattr(self, f"{name}_optimizer")
             for key, parameter in network.named_parameters():
@@ -146,41 +195,27 @@ class TrainState:
                 }
                 # Another kind of optimiser, chosen on resume, begins anew. The fused step counter
                 # lives where the parameter does.
-                if entries.keys() == _KEPT[type(optim)]:
+                fits = all(v.ndim == 0 or v.shape == parameter.shape for v in entries.values())
+                if fits and entries.keys() == _KEPT[type(optim)]:
                     optim.state[parameter] = {
                         what: value.to(parameter.device).clone() for what, value in entries.items()
                     }
 
     def counters(self) -> dict[str, Any]:
         """What is not a tensor, as plain JSON data."""
-        return {"step": self.step}
+        return {
+            "step": self.step,
+            "fresh_from": self.fresh_from,
+            "origin": list(self._origin),
+            "epoch_steps": self._epoch_steps,
+            "meter": self.meter.state(),
+        }
 
-
-def load_networks(networks: dict[str, nn.Module], model: dict[str, Tensor]) -> None:
-    """Put saved tensors into networks, by the network's name in front of each.
-
-    Raises:
-        RunError: a tensor is missing, unknown, or of another shape.
-    """
-    for name, network in networks.items():
-        own = network.state_dict()
-        prefix = f"{name}."
-        saved = {k.removeprefix(prefix): v for k, v in model.items() if k.startswith(prefix)}
-        for key in sorted(own.keys() | saved.keys()):
-            if key not in saved or key not in own or own[key].shape != saved[key].shape:
-                have = tuple(saved[key].shape) if key in saved else "not there"
-                want = tuple(own[key].shape) if key in own else "not there"
-                raise RunError(
-                    f"{name}.{key} is {have} in the checkpoint and {want} in the model",
-                    rule="a checkpoint fits the configuration it was trained with",
-                )
-        network.load_state_dict(saved)
-
-
-def rate_factor(step: int, total: int, config: TrainConfig) -> float:
-    """What the learning rates are multiplied by at a step, between 0 and 1."""
-    factor = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    if config.schedule == "cosine":
-        done = min(1.0, step / max(1, total))
-        factor *= 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
-    return factor
+    def load_counters(self, counters: dict[str, Any]) -> None:
+        """Take up what ``counters`` gave."""
+        self.step = int(counters["step"])
+        self.fresh_from = int(counters.get("fresh_from", 0))
+        step, epoch = counters.get("origin", (0, 0))
+        self._origin = int(step), int(epoch)
+        self._epoch_steps = int(counters.get("epoch_steps", 0))
+        self.meter = Meter.from_state(counters.get("meter", {}))

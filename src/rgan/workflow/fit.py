@@ -1,10 +1,8 @@
-"""Training with a run folder: begin, resume, and what listens while it runs."""
+"""Training with a run folder: begin, resume, and branch off."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,26 @@ from typing import Any
 from rgan.config import Config, changed, differences, from_sections
 from rgan.data.load import load
 from rgan.errors import DivergedError, RunError
-from rgan.runs.checkpoint import CheckpointStore
+from rgan.runs.checkpoint import Checkpoint, CheckpointStore
 from rgan.runs.folder import Run
+from rgan.runs.lock import RunLock
 from rgan.sequences import Sequences
-from rgan.train.events import Ended, EpochEnded, Event, Listener, Started
-from rgan.workflow.pictures import Pictures
+from rgan.train.events import Ended, Listener
+from rgan.workflow.changes import (
+    check_changes,
+    check_columns,
+    check_same_data,
+    describe_data,
+    keeps_scaling,
+    mixed_up,
+    nothing_left,
+    other_split,
+)
+from rgan.workflow.recording import Recording
 from rgan.workflow.session import Session, open_session
 from rgan.workflow.stop import StopSignals
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ def fit(
     Raises:
         InputError: the source, the data or a setting cannot be used.
         DivergedError: a loss is not finite; the last good checkpoint stays.
+        StorageError: the last checkpoint cannot be written.
     """
     if sequences is None:
         sequences = load(config.data, seed=config.train.seed)
@@ -67,10 +79,13 @@ def fit(
         f"{sequences.name}-{session.config.model.kind}",
         device=str(session.state.device),
         data=describe_data(sequences),
+        spec=session.encoder.packer.spec.to_dict(),
         command=command,
     )
-    run.write_config(session.config.to_sections())
-    return _train(run, session, {}, listeners)
+    with RunLock(run.path) as lock:
+        run.begin_segment(0)
+        run.write_config(session.config.to_sections())
+        return _train(run, session, lock, listeners)
 
 
 def resume(
@@ -78,8 +93,9 @@ def resume(
     *,
     settings: Mapping[str, Any] | None = None,
     sequences: Sequences | None = None,
+    new_data: bool = False,
     listeners: tuple[Listener, ...] = (),
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> Outcome:
     """Go on from a run's last good checkpoint.
 
@@ -87,20 +103,117 @@ def resume(
         run: the run folder.
         settings: ``{"section.key": value}`` to change; every change is said and recorded.
         sequences: the data, where the run's own source does not name them.
+        new_data: whether the data may be others than those trained on.
+        listeners: are told the loop's events beside those of the run folder.
         say: is told what changed and what was found damaged.
 
     Raises:
-        RunError: the run cannot be resumed, the data differ from those trained on, or a changed
-            setting no longer fits the checkpoint.
+        RunError: the run cannot be resumed, another process trains it, the data differ from those
+            trained on, or a changed setting does not fit the checkpoint.
         DivergedError: a loss is not finite.
+        StorageError: the last checkpoint cannot be written.
     """
-    old = from_sections(run.read_config())
-    config = changed(old, settings or {})
-    changes = differences(old, config)
-    _check_changes(changes)
+    with RunLock(run.path) as lock:
+        if lock.took_over is not None:
+            say(f"the lock that {lock.took_over} left behind is taken over")
+        plan = _begin(run, settings, sequences, say)
+        check_changes(plan.changes, run)
+        note = check_same_data(run, plan.sequences, may_differ=new_data)
+        more: dict[str, Any] = {}
+        if note:
+            check_columns(run, plan.sequences)
+            say(note)
+            more = {"data": [run.info.get("data"), describe_data(plan.sequences)]}
+        session = open_session(plan.config, plan.sequences, plan.checkpoint)
+        if session.is_complete:
+            say(nothing_left(session, str(run.path)).message)
+        run.history.truncate_after(session.state.step)
+        run.begin_segment(session.state.step, plan.changes, **more)
+        if note:
+            run.update_info(data=describe_data(plan.sequences), held_out=mixed_up(run, note))
+        run.write_config(session.config.to_sections())
+        return _train(run, session, lock, listeners)
+
+
+def branch(
+    parent: Run,
+    *,
+    runs: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    sequences: Sequences | None = None,
+    new_data: bool = False,
+    listeners: tuple[Listener, ...] = (),
+    say: Say = lambda text: None,
+    command: str = "",
+) -> Outcome:
+    """Go on from a run's last good checkpoint in a new run; the parent stays as it is.
+
+    Anything may change. Every weight that fits is carried over, with what its optimiser remembers;
+    those that do not fit begin anew, and are named. Steps and epochs are counted on.
+
+    Args:
+        parent: the run to branch from; it may be in training.
+        runs: the folder that will hold the new run; the parent's own if not given.
+        settings, sequences, new_data, listeners, say, command: as for ``fit`` and ``resume``.
+
+    Raises:
+        RunError, DivergedError, StorageError: as ``resume``.
+    """
+    plan = _begin(parent, settings, sequences, say)
+    resplit = other_split(plan.changes)
+    other = check_same_data(parent, plan.sequences, may_differ=new_data or bool(resplit))
+    session = open_session(
+        plan.config,
+        plan.sequences,
+        plan.checkpoint,
+        fitting=True,
+        own_scaling=bool(other) or not keeps_scaling(plan.changes),
+    )
+    for name, why in session.new_weights.items():
+        say(f"begins anew: {name} {why}")
+    if session.is_complete:
+        raise nothing_left(session, f"{parent.path} --branch")
+    info = parent.info
+    run = Run.create(
+        parent.path.parent if runs is None else runs,
+        f"{plan.sequences.name}-{session.config.model.kind}",
+        device=str(session.state.device),
+        data=describe_data(plan.sequences),
+        spec=session.encoder.packer.spec.to_dict(),
+        command=command,
+        parent=info["id"],
+        parents=[{"id": info["id"], "name": info["name"], "step": session.state.step}],
+        held_out=mixed_up(parent, resplit or other),
+    )
+    with RunLock(run.path) as lock:
+        new = dict(session.new_weights)
+        run.begin_segment(session.state.step, plan.changes, new_weights=new)
+        run.write_config(session.config.to_sections())
+        return _train(run, session, lock, listeners)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a resume or a branch begins with."""
+
+    config: Config
+    changes: dict[str, list[Any]]
+    checkpoint: Checkpoint
+    sequences: Sequences
+
+
+def _begin(
+    run: Run, settings: Mapping[str, Any] | None, sequences: Sequences | None, say: Say
+) -> _Plan:
+    """The last good checkpoint, the configuration as it is to be, and the data."""
+    config = changed(from_sections(run.read_config()), settings or {})
     checkpoint = CheckpointStore(run.checkpoints).load("latest")
     if checkpoint.warning:
         say(checkpoint.warning)
+    # Against what the checkpoint was trained with, so that an edited config.toml is told as well.
+    changes = differences(from_sections(checkpoint.state["config"]), config)
+    for path, (before, after) in changes.items():
+        say(f"{path}: {before} -> {after}")
     if sequences is None:
         if not config.data.source:
             raise RunError(
@@ -109,109 +222,22 @@ def resume(
                 repair=f"rgan train --resume {run.path} --set data.source=PATH, of the same data",
             )
         sequences = load(config.data, seed=config.train.seed)
-    check_same_data(run, sequences)
-    for path, (before, after) in changes.items():
-        say(f"{path}: {before} -> {after}")
-    session = open_session(config, sequences, checkpoint)
-    run.history.truncate_after(session.state.step)
-    run.write_config(session.config.to_sections())
-    return _train(run, session, changes, listeners)
+    return _Plan(config, changes, checkpoint, sequences)
 
 
-def describe_data(sequences: Sequences) -> dict[str, Any]:
-    """What run.json says of the data: no values, only names, sizes and a fingerprint."""
-    return {
-        "name": sequences.name,
-        "fingerprint": sequences.fingerprint(),
-        "sequences": len(sequences),
-        "steps": sequences.n_steps,
-        "features": list(sequences.feature_names),
-        "share_observed": round(sequences.share_observed, 4),
-    }
-
-
-def _check_changes(changes: Mapping[str, Any]) -> None:
-    for path in changes:
-        section = path.partition(".")[0]
-        fixed = section in ("data", "transform", "model") or path == "train.seed"
-        if fixed and path not in ("data.source", "data.data_dir"):
-            raise RunError(
-                f'"{path}" is to change from {changes[path][0]!r} to {changes[path][1]!r}',
-                rule="a resumed run keeps its data, its split, its scaling and its seed",
-                reason="else it would train on what it held out, or unlearn all that it learnt",
-                repair=f"leave {path} as it is, or train a new run",
-            )
-
-
-def check_same_data(run: Run, sequences: Sequences) -> None:
-    """Refuse data other than those that a run was trained on.
-
-    Raises:
-        RunError: their fingerprint differs.
-    """
-    known = run.info.get("data") or {}
-    if known.get("fingerprint") not in (None, sequences.fingerprint()):
-        raise RunError(
-            f'the data "{sequences.name}" are not those that {run.path} was trained on '
-            f"({len(sequences)} sequences now, {known.get('sequences')} then)",
-            rule="a run goes on with the same data",
-            reason="its scaling, its split and its history belong to them",
-            repair="train a new run on the new data",
-        )
-
-
-class _Checkpoints:
-    """Saves at the beginning, at epochs' ends when it is time, and at the end."""
-
-    def __init__(self, session: Session, run: Run) -> None:
-        self.session, self.store = session, CheckpointStore(run.checkpoints)
-        self.saved_at = time.monotonic()
-
-    def __call__(self, event: Event) -> None:
-        config = self.session.config.train
-        waited = time.monotonic() - self.saved_at
-        # A failed training has weights that are not to be taken up again.
-        last = isinstance(event, Ended) and event.status != "failed"
-        due = isinstance(event, EpochEnded) and waited >= 60 * config.checkpoint_minutes
-        if (isinstance(event, Started) or last or due) and self.session.state.is_finite():
-            state = self.session.state
-            self.store.save(
-                state.step, state.tensors(), self.session.checkpoint_state(), keep=config.keep
-            )
-            self.saved_at = time.monotonic()
-
-
-def _train(
-    run: Run, session: Session, changes: Mapping[str, Any], listeners: tuple[Listener, ...]
-) -> Outcome:
-    from rgan.report.board import Board
-
-    history = run.history
-
-    def record(event: Event) -> None:
-        if event.kind != "step":
-            history.append(event.as_dict())
-
-    run.begin_segment(session.state.step, changes)
-    with ExitStack() as stack:
-        board = Board(run.tensorboard)
-        stack.callback(board.close)
-        pictures = Pictures(session, run, board)
-        # The history first: what it is ahead of a checkpoint is cut off again, a gap would stay.
-        own: tuple[Listener, ...] = (record, _Checkpoints(session, run), board, pictures)
-        stop = stack.enter_context(StopSignals())
-
-        def tell(event: Event) -> None:
-            for listener in (*own, *listeners):
-                listener(event)
-
-        status = "failed"
-        try:
-            ended = session.run(tell, stop)
-            status = ended.status
-        except DivergedError as error:
-            error.args = (f"{error.message}\n  kept: the checkpoint before it, in {run.path}",)
-            raise
-        finally:
-            run.end_segment(session.state.step, status)
+def _train(run: Run, session: Session, lock: RunLock, listeners: tuple[Listener, ...]) -> Outcome:
+    status, reason = "failed", ""
+    try:
+        with Recording(run, session, lock, listeners) as recording, StopSignals() as stop:
+            ended = session.run(recording, stop)
+        status, reason = ended.status, ended.reason
+    except DivergedError as error:
+        reason = error.found
+        error.args = (f"{error.message}\n  kept: the checkpoint before it, in {run.path}",)
+        raise
+    except KeyboardInterrupt:
+        status, reason = "interrupted", "a second Ctrl-C"
+        raise
+    finally:
+        run.end_segment(session.state.step, status, reason)
     return Outcome(run, session, ended)

@@ -25,7 +25,7 @@ from rgan.runs.atomic import write_json
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.randomness import Stream, stream_seed
-from rgan.workflow.fit import check_same_data
+from rgan.workflow.changes import check_same_data
 from rgan.workflow.pictures import may_show_singles
 from rgan.workflow.sampling import load_trained
 from rgan.workflow.session import resolve_kind

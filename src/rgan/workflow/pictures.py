@@ -12,7 +12,6 @@ from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.config import TrainConfig
 from rgan.train.events import Ended, EpochEnded, Event, Started
-from rgan.train.loop import make_plan
 from rgan.workflow.session import Session
 
 SERIES = 200
@@ -42,16 +41,23 @@ class Pictures:
         if not self.count:
             return
         if isinstance(event, Started):
-            total = make_plan(self.session.config.train, event.sequences).total
-            every = [round(total * (i + 1) / self.count) for i in range(self.count)]
+            every = [round(event.total_steps * (i + 1) / self.count) for i in range(self.count)]
             # A mark inside the epoch that a stop broke off is still to be drawn at its end.
             drawn = event.step - event.step % event.steps_per_epoch
             self.marks = [mark for mark in every if mark > drawn]
+            self.cut(event.step)
         elif isinstance(event, EpochEnded) and self.marks and event.step >= self.marks[0]:
             self.marks = [mark for mark in self.marks if mark > event.step]
             self.draw(event.step)
         elif isinstance(event, Ended) and event.status == "finished":
             self.finish()
+
+    def cut(self, step: int) -> None:
+        """Remove pictures after a step, which a killed training drew and this one draws again."""
+        for path in self.run.figures.glob("samples-*.png"):
+            number = path.stem.removeprefix("samples-")
+            if number.isdigit() and int(number) > step:
+                path.unlink()
 
     def draw(self, step: int) -> Path:
         """Draw the samples of this moment."""

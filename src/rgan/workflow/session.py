@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from rgan.errors import ConfigError, DataError, RunError
 from rgan.nets.batch import Batch
 from rgan.runs.sealed import Checkpoint
 from rgan.sequences import Sequences
+from rgan.train.build import build_networks, load_networks
 from rgan.train.device import resolve_device
 from rgan.train.events import Ended, Listener
 from rgan.train.loop import train
 from rgan.train.randomness import Stream, stream_seed
-from rgan.train.state import TrainState, build_networks, load_networks
+from rgan.train.state import TrainState
 from rgan.workflow.trained import Encoder, Trained, to_batch
 
 
@@ -35,6 +36,7 @@ class Session:
         encoder: fitted to ``splits.train``.
         state: networks and optimisers on their device.
         batch: the packed training sequences on the same device.
+        new_weights: those that a checkpoint had nothing for, by name, and why.
     """
 
     config: Config
@@ -42,11 +44,17 @@ class Session:
     encoder: Encoder
     state: TrainState
     batch: Batch
+    new_weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def trained(self) -> Trained:
         """The generator as it is now, ready to sample."""
         return Trained(self.state.sampler, self.encoder)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no step is left to train."""
+        return self.state.step >= self.state.plan(len(self.batch)).total
 
     def run(self, listener: Listener, should_stop: Callable[[], str] = lambda: "") -> Ended:
         """Train to the end, or until asked to stop.
@@ -69,9 +77,21 @@ class Session:
 
 
 def open_session(
-    config: Config, sequences: Sequences, checkpoint: Checkpoint | None = None
+    config: Config,
+    sequences: Sequences,
+    checkpoint: Checkpoint | None = None,
+    *,
+    fitting: bool = False,
+    own_scaling: bool = False,
 ) -> Session:
     """Split, scale and pack the sequences, and make the networks, or take up a checkpoint's.
+
+    Args:
+        config: the configuration.
+        sequences: all of them, before the split.
+        checkpoint: to go on from.
+        fitting: take what fits of the checkpoint's weights, instead of refusing others.
+        own_scaling: fit the scaling to these sequences in spite of a checkpoint.
 
     Raises:
         DataError: the sequences cannot be trained on; nothing has been written.
@@ -84,7 +104,7 @@ def open_session(
     device = resolve_device(config.train.device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
     _check_classes(splits)
-    if checkpoint is None:
+    if checkpoint is None or own_scaling:
         encoder = Encoder.fit(splits.train, config.transform)
     else:
         encoder = Encoder.from_state(checkpoint.state["encoder"])
@@ -97,13 +117,25 @@ def open_session(
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
     optimizers = (config.generator_optimizer, config.critic_optimizer)
     state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
-    if checkpoint is not None:
+    new = {} if checkpoint is None else _take_up(state, checkpoint, fitting)
+    return Session(config, splits, encoder, state, batch.to(device), new)
+
+
+def _take_up(state: TrainState, checkpoint: Checkpoint, fitting: bool) -> dict[str, str]:
+    """Put a checkpoint into a state; gives the weights that begin anew."""
+    state.load_counters(checkpoint.state["counters"])
+    new: dict[str, str] = {}
+    if fitting:
+        new = state.load_fitting(checkpoint.tensors)
+    else:
         state.load_tensors(checkpoint.tensors)
-        state.step = int(checkpoint.state["counters"]["step"])
-        if config.train.average and not checkpoint.state["config"]["train"]["average"]:
-            # Averaging is switched on now: what stood there so far are the first random weights.
-            state.average.load_state_dict(state.generator.state_dict())
-    return Session(config, splits, encoder, state, batch.to(device))
+    if state.config.average and not checkpoint.state["config"]["train"]["average"]:
+        # Averaging is switched on now: what stood there so far are the first random weights.
+        state.average.load_state_dict(state.generator.state_dict())
+        state.fresh_from = state.step
+    if new:
+        state.fresh_from = state.step
+    return new
 
 
 def _check_classes(splits: Splits) -> None:

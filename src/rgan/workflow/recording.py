@@ -1,0 +1,146 @@
+"""What keeps a training in its run folder: history, checkpoints, TensorBoard and pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from rgan.errors import StorageError
+from rgan.report.board import Board
+from rgan.runs.background import BackgroundSaver
+from rgan.runs.checkpoint import CheckpointStore
+from rgan.runs.folder import Run
+from rgan.runs.lock import RunLock
+from rgan.train.events import Ended, EpochEnded, Event, Listener, Noted, Started
+from rgan.workflow.pictures import Pictures
+from rgan.workflow.session import Session
+
+
+class Recording:
+    """Keeps a training in its run folder.
+
+    A disk that fails, being full perhaps, does not end the training: it is said, what is to be
+    written waits or is tried again, and only the end insists.
+
+    Args:
+        run: locked by this process.
+        session: what is trained.
+        lock: of the run.
+        outer: are told every event, and notes, beside the run folder.
+    """
+
+    def __init__(
+        self, run: Run, session: Session, lock: RunLock, outer: tuple[Listener, ...]
+    ) -> None:
+        self.run, self.session, self.outer = run, session, outer
+        self.history = run.history
+        self._stack = ExitStack()
+        board = Board(run.tensorboard)
+        checkpoints = Checkpoints(session, run, lock, self.history.sync)
+        self._stack.callback(board.close)
+        self._stack.enter_context(checkpoints.saver)
+        # The history first: what it is ahead of a checkpoint is cut off again, a gap would stay.
+        self.own: list[Listener] = [
+            Guarded("history.jsonl", self._record, self.note),
+            Guarded("a checkpoint", checkpoints, self.note, insists=True),
+            Guarded("TensorBoard", board, self.note),
+            Guarded("a picture", Pictures(session, run, board), self.note),
+        ]
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._stack.close()
+        except OSError:  # of TensorBoard's own thread; nothing hangs on it
+            self.note("TensorBoard could not be written to its end")
+
+    def __call__(self, event: Event) -> None:
+        for listener in [*self.own, *self.outer]:
+            listener(event)
+
+    def note(self, text: str) -> None:
+        """Tell everybody something."""
+        state = self.session.state
+        event = Noted(state.step, state.plan(len(self.session.batch)).epoch(state.step), text)
+        for listener in [*self.own[:1], *self.outer]:
+            listener(event)
+
+    def _record(self, event: Event) -> None:
+        if event.kind != "step":
+            self.history.append(event.as_dict())
+
+
+class Guarded:
+    """A listener whose disk may fail: that is said once, and once when it works again.
+
+    Args:
+        what: it writes, for the note.
+        listener: is called.
+        note: says it.
+        insists: whether the training's end fails with it.
+    """
+
+    def __init__(
+        self, what: str, listener: Listener, note: Callable[[str], None], insists: bool = False
+    ) -> None:
+        self.what, self.listener, self.note, self.insists = what, listener, note, insists
+        self.failing = False
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self.listener(event)
+        except (OSError, StorageError) as error:
+            if self.insists and isinstance(event, Ended):
+                raise
+            if not self.failing:
+                self.failing = True
+                found = error.found if isinstance(error, StorageError) else str(error)
+                self.note(f"{self.what} is not written: {found}. Training goes on.")
+        else:
+            # Steps are not written, so they say nothing about the disk.
+            if self.failing and event.kind != "step":
+                self.failing = False
+                self.note(f"{self.what} is written again")
+
+
+class Checkpoints:
+    """Saves at the beginning, at epochs' ends when it is time, and at the end."""
+
+    def __init__(self, session: Session, run: Run, lock: RunLock, sync: Callable[[], None]) -> None:
+        self.session, self.run, self.lock, self.sync = session, run, lock, sync
+        store = CheckpointStore(run.checkpoints)
+        self.saver = BackgroundSaver(store, self._before, self._after)
+        self.due_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        # A failed training has weights that are not to be taken up again.
+        last = isinstance(event, Ended) and event.status != "failed"
+        due = isinstance(event, EpochEnded) and time.monotonic() >= self.due_at
+        if (isinstance(event, Started) or last or due) and self.session.state.is_finite():
+            self.due_at = time.monotonic() + 60 * self.session.config.train.checkpoint_minutes
+            self._save()
+        if isinstance(event, Ended):
+            self.saver.wait()
+        elif isinstance(event, EpochEnded):
+            try:
+                self.saver.check()
+            except StorageError:
+                self.due_at = 0.0  # so it is tried again after the next epoch
+                raise
+
+    def _save(self) -> None:
+        session = self.session
+        keep = session.config.train.keep
+        state = session.state
+        self.saver.save(state.step, state.tensors(), session.checkpoint_state(), keep=keep)
+
+    def _before(self) -> None:
+        self.lock.check()
+        self.sync()
+
+    def _after(self, step: int) -> None:
+        plan = self.session.state.plan(len(self.session.batch))
+        self.run.progress(step, epoch=plan.epoch(step), total_steps=plan.total)
