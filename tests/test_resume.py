@@ -197,7 +197,7 @@ def test_ctrl_c_prints_the_line_that_resumes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     again = rgan(*shlex.split(line.removeprefix("go on with:"))[1:])
     assert again.code == 0, again.err
-    assert "trained 9 steps" in again.out or "trained 10 steps" in again.out
+    assert "trained to step 9" in again.out or "trained to step 10" in again.out
 
 
 def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path):

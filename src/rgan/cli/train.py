@@ -257,6 +257,6 @@ def _close(outcome: Outcome, quiet: bool) -> None:
     if quiet:
         typer.echo(str(path))
         return
-    typer.echo(f"trained {ended.step:,} steps in {ended.seconds:.0f} s: {path}")
+    typer.echo(f"trained to step {ended.step:,} in {ended.seconds:.0f} s: {path}")
     typer.echo(f"sample:    rgan sample {shlex.quote(str(path))} -n 1000 -o synthetic.npz")
     typer.echo(f"evaluate:  rgan evaluate {shlex.quote(str(path))}")

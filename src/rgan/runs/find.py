@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rgan.errors import RunError, nearest
 from rgan.runs.folder import Run
+from rgan.runs.lineage import newest_first
 
 
 def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None = None) -> Run:
@@ -14,7 +15,7 @@ def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None
 
     Args:
         text: the path of a run folder; "latest", the run trained last by its run.json; a glob, from
-            here or from ``root``; or the beginning of a run's folder name, name or id.
+            here or from ``root``; or the beginning of a run's path, folder name, name or id.
         root: the folder of all runs.
         newest: take the newest where several match: the youngest of a lineage, and of unrelated
             ones that trained last. None where the caller offers no such choice.
@@ -29,8 +30,12 @@ def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None
         return _latest(root)
     if glob.has_magic(text):
         matches = _by_glob(text, root)
-    elif Path(text).exists() or "/" in text:
+    elif Path(text).exists():
         return Run.open(text)  # which says why it is not one
+    elif "/" in text:
+        matches = _by_glob(f"{glob.escape(text)}*", Path())
+        if not matches:
+            return Run.open(text)
     else:
         matches = _by_beginning(text, root)
     if len(matches) == 1:
@@ -64,14 +69,14 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _newest_first(folders: list[Path]) -> list[Run]:
-    dated = []
+    readable = []
     for folder in folders:
-        run = Run(folder)
         try:
-            dated.append((run.last_trained, str(folder), run))
+            Run(folder).info  # noqa: B018  reading it is the check
         except RunError:
             continue
-    return [run for _, _, run in sorted(dated, key=lambda item: item[:2], reverse=True)]
+        readable.append(Run(folder))
+    return newest_first(readable)
 
 
 def _latest(root: Path) -> Run:

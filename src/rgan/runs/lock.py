@@ -243,7 +243,7 @@ def _alive(data: dict[str, Any], held: bool | None, age: float) -> bool | None:
     if held:
         return True
     here = data.get("host") == platform.node() and data.get("space") == _process_space()
-    if here or not data:
+    if here or "host" not in data:
         return False if held is False else _process_exists(_whole(data.get("pid")))
     return False if age > STALE_SECONDS else None
 

@@ -34,13 +34,14 @@ def check_changes(changes: Mapping[str, list[Any]], run: Run) -> None:
             reason = "the weights of the checkpoint would not fit, or would mean something else"
         else:
             reason = "it would train on what it held out, or unlearn all that it learnt"
+        reason += "; a branch is a new run with every weight that fits"
         value = ",".join(map(str, new)) if isinstance(new, list | tuple) else new
         raise RunError(
             f'"{path}" is to change from {old!r} to {new!r}',
             rule="a run in place keeps its networks, its data, its split, its scaling and its seed",
             reason=reason,
             repair=f"rgan train --resume {shlex.quote(str(run.path))} --branch "
-            f"--set {shlex.quote(f'{path}={value}')}, a new run with every weight that fits",
+            f"--set {shlex.quote(f'{path}={value}')}",
         )
 
 
@@ -112,7 +113,7 @@ def check_same_data(run: Run, sequences: Sequences, *, may_differ: bool = False)
         found,
         rule="a run goes on with the same data",
         reason="its scaling, its split and its history belong to them",
-        repair=f"rgan train --resume {shlex.quote(str(run.path))} --new-data, if they are meant",
+        repair=f"rgan train --resume {shlex.quote(str(run.path))} --new-data",
     )
 
 

@@ -53,7 +53,7 @@ def evaluate_run(
         settings: ``{"section.key": value}`` to change for this evaluation.
         which: "latest" or a step.
         progress: is told (done, total, what).
-        say: is told of a damaged checkpoint.
+        say: is told of a damaged checkpoint, and of held-out sequences that are none.
 
     Raises:
         RunError: the run has no usable checkpoint, or its data differ from those trained on.
@@ -69,6 +69,9 @@ def evaluate_run(
         say(warning)
     splits = load_splits(config, run)
     test = splits.test
+    held_out = str(run.info.get("held_out") or "")
+    if held_out and not against:
+        say(f"careful: {held_out}; figures may flatter this run")
     if against:
         other = dataclasses.replace(config.data, source=against)
         _, test = resolve_kind(config, load(other, seed=config.train.seed))
@@ -77,6 +80,7 @@ def evaluate_run(
         "run": run.info["id"],
         "checkpoint": which,
         "against": against or f"held-out test split ({splits.kind})",
+        "held_out": held_out,
         "config": config.to_sections()["evaluate"],
         **result.to_dict(),
     }
