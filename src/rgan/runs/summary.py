@@ -7,6 +7,7 @@ three settings. Whatever stands in these files, a row comes of it: damage is a r
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ from rgan.runs.lock import holder
 TAIL = 8192
 """Bytes of a history's end that are read: the last event is well within."""
 HEAD = 2048
+LAST = 4
+"""Lines of a history's end that are taken apart: one may be torn, one be a note."""
 STOPPED = "stopped"
 """Shown of a run whose run.json says running, and that nobody trains: killed, or crashed."""
 _MAIN = ("discriminative", "discriminative_legacy", "mmd2")
@@ -180,37 +183,38 @@ def _first(pattern: re.Pattern[str], content: str) -> str:
 
 
 def _progress(history: Path, member: Member, config: str) -> Progress:
-    head, tail = _ends(history)
-    step = max((whole(segment.get("to_step")) for segment in member.segments), default=0)
-    events = [*head, *tail]
-    last = max((whole(event.get("step")) for event in events), default=0)
-    epoch = max((whole(event.get("epoch")) for event in events), default=0)
-    plan = [event for event in events if event.get("event") == "started"]
+    """The furthest that run.json and the history's end tell of."""
+    first, last = _ends(history)
+    noted = member.info.get("progress")
+    noted = noted if isinstance(noted, Mapping) else {}
+    told = [*member.segments, noted, *last]
+    step = max((max(whole(t.get("to_step")), whole(t.get("step"))) for t in told), default=0)
+    epoch = max((whole(t.get("epoch")) for t in [noted, *last]), default=0)
+    begun = [event for event in [*first, *last] if event.get("event") == "started"]
+    per_epoch = whole(begun[-1].get("steps_per_epoch")) if begun else 0
     wanted = dict(_COUNT.findall(_first(_TRAIN, config)))
     steps, epochs = int(wanted.get("steps", 0)), int(wanted.get("epochs", 0))
-    per_epoch = whole(plan[-1].get("steps_per_epoch")) if plan else 0
+    total = whole(noted.get("total_steps"))
     if per_epoch:  # a training ends with a whole epoch
         epochs = epochs or -(-steps // per_epoch)
-        steps = whole(plan[-1].get("total_steps")) if len(tail) and plan[-1] in tail else 0
-        steps = steps or epochs * per_epoch
-    elif epochs:
-        steps = 0
-    return Progress(max(step, last), epoch, steps, epochs)
+        total = total or epochs * per_epoch
+    return Progress(step, epoch, total or (0 if epochs else steps), epochs)
 
 
 def _ends(history: Path) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """The first event of a history, and those of its end; what cannot be read is left out."""
+    """The first event of a history, and of its end the last ones and what was last started; what
+    cannot be read is left out."""
     try:
         with history.open("rb") as file:
             first = file.readline(HEAD)
-            size = file.seek(0, 2)
-            start = file.seek(max(file.seek(0, 2) - TAIL, min(len(first), size)))
+            start = file.seek(max(file.seek(0, os.SEEK_END) - TAIL, len(first)))
             lines = file.read(TAIL).split(b"\n")
     except OSError:
         return [], []
     if start > len(first):
         del lines[0]  # begins somewhere within a line
-    return _events([first]), _events(lines)
+    begun = [line for line in lines[:-LAST] if line.startswith(b'{"event": "started"')]
+    return _events([first]), _events([*begun[-1:], *lines[-LAST:]])
 
 
 def _events(lines: list[bytes]) -> list[Mapping[str, Any]]:
