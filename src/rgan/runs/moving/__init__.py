@@ -1,0 +1,1 @@
+"""Moving runs between machines: folders, SFTP, SSH with rsync, and object stores."""
