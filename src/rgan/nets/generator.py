@@ -116,24 +116,28 @@ class Generator(nn.Module):
 
     def draw_noise(self, n: int, random: torch.Generator) -> Noise:
         """Noise for n sequences from this random state, on its device."""
+        return self.shape_noise(self.draw_plain(n, random))
+
+    def draw_plain(self, n: int, random: torch.Generator) -> Noise:
+        """What ``shape_noise`` makes noise of, as any library can draw it: ``whole`` and ``steps``
+        normal, ``masks`` and ``static`` uniform in [0, 1)."""
         spec, config, device = self.spec, self.config, random.device
+        masks = torch.rand(n, spec.steps, len(spec.masks), generator=random, device=device)
+        static = torch.rand(n, spec.static, generator=random, device=device)
+        whole = torch.randn(n, config.noise_global, generator=random, device=device)
+        steps = torch.randn(n, spec.steps, config.noise_step, generator=random, device=device)
+        return Noise(whole, steps, masks, static)
 
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=random, device=device)
-
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=random, device=device).clamp(1e-6, 1 - 1e-6)
-
-        masks = torch.logit(uniform(n, spec.steps, len(spec.masks)))
-        static = uniform(n, spec.static)
+    def shape_noise(self, plain: Noise) -> Noise:
+        """Uniform numbers as logistic and Gumbel noise; the normal ones stay as they are."""
+        masks = torch.logit(plain.masks.clamp(1e-6, 1 - 1e-6))
+        uniform = plain.static.clamp(1e-6, 1 - 1e-6)
         parts = []
-        for start, stop, kind in _groups(spec):
-            part = static[:, start:stop]
+        for start, stop, kind in _groups(self.spec):
+            part = uniform[:, start:stop]
             parts.append(-torch.log(-torch.log(part)) if kind == "categorical" else part.logit())
-        gumbel = torch.cat(parts, dim=1) if parts else static
-        return Noise(
-            normal(n, config.noise_global), normal(n, spec.steps, config.noise_step), masks, gumbel
-        )
+        static = torch.cat(parts, dim=1) if parts else uniform
+        return Noise(plain.whole, plain.steps, masks, static)
 
     def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
         """A batch of sequences of these lengths under these conditions."""

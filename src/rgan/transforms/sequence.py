@@ -52,15 +52,17 @@ class LocalMax(Transform):
         check_features(sequences, self.features)
         log_NF = _filled(_log_max(sequences), self.fill)
         scaled = _multiplied(sequences, np.exp(-log_NF.astype(np.float64)))
-        info = tuple(Static(name) for name in self._columns())
+        info = tuple(Static(name) for name in self.columns)
         return add_statics(scaled, log_NF, info)
 
     def invert(self, sequences: Sequences) -> Sequences:
         check_features(sequences, self.features)
-        rest, log_NF = take_statics(sequences, self._columns())
+        rest, log_NF = take_statics(sequences, self.columns)
         return _multiplied(rest, np.exp(_filled(log_NF, self.fill).astype(np.float64)))
 
-    def _columns(self) -> tuple[str, ...]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the static columns that it adds."""
         return tuple(f"log-max:{name}" for name in self.features)
 
 
@@ -99,13 +101,13 @@ class Differences(Transform):
             steps_NTF[:, t] = change_NF
         info = tuple(
             Static(name, unit=unit)
-            for name, unit in zip(self._columns(), sequences.units, strict=True)
+            for name, unit in zip(self.columns, sequences.units, strict=True)
         )
         return add_statics(replace(sequences, values=steps_NTF), start_NF, info)
 
     def invert(self, sequences: Sequences) -> Sequences:
         check_features(sequences, self.features)
-        rest, start_NF = take_statics(sequences, self._columns())
+        rest, start_NF = take_statics(sequences, self.columns)
         sum_NF = _filled(start_NF, self.fill).astype(np.float64)
         values_NTF = np.empty_like(rest.values)
         with np.errstate(over="ignore"):  # Sequences names the row of a value beyond float32
@@ -114,7 +116,9 @@ class Differences(Transform):
                 values_NTF[:, t] = sum_NF
         return replace(rest, values=values_NTF)
 
-    def _columns(self) -> tuple[str, ...]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the static columns that it adds."""
         return tuple(f"start:{name}" for name in self.features)
 
 

@@ -1,0 +1,145 @@
+"""The network that is exported: plain random numbers in, sequences in original units out.
+
+Shape letters: N sequences, T steps, F features, M mask channels, S packed static columns,
+A static attributes, G global and E per-step noise, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rgan.nets.generator import Noise
+from rgan.transforms.conditions import ClassCondition, ContinuousCondition
+from rgan.transforms.tensors import Decoder
+from rgan.workflow.trained import Trained
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of the exported network.
+
+    Args:
+        name: its name.
+        shape: without N, the number of sequences, which comes first.
+        dtype: numpy's name.
+        draw: how an input is drawn: "normal", "uniform" (in [0, 1)), "lengths" or "label"; "" for
+            an output.
+        meaning: in words.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    draw: str
+    meaning: str
+
+
+class Sampler(nn.Module):
+    """``Trained`` as one module: shaping the noise, generating, and undoing the scaling.
+
+    Args:
+        trained: a generator on the CPU, with its encoder.
+    """
+
+    one_hot: Tensor
+    known_lengths: Tensor
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        encoder = trained.encoder
+        self.generator, self.spec = trained.generator, trained.generator.spec
+        self.config = trained.generator.config
+        config = encoder.config
+        self.decoder = Decoder(
+            encoder.pipeline, encoder.packer, clip=config.clip, rounding=config.round
+        )
+        self.labels = encoder.packer.labels
+        self.register_buffer("one_hot", torch.eye(self.labels.columns))
+        self.register_buffer("known_lengths", torch.arange(self.spec.steps + 1))
+
+    def forward(
+        self,
+        *,
+        lengths: Tensor,
+        label: Tensor | None = None,
+        noise_global: Tensor | None = None,
+        noise_step: Tensor | None = None,
+        mask_uniform: Tensor | None = None,
+        static_uniform: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Sequences of these lengths and labels; ``inputs`` and ``outputs`` say what is what.
+
+        An impossible length or class is looked up where there is nothing, so that any runtime stops
+        instead of making something of it.
+        """
+        spec, t = self.spec, self.spec.steps
+        lengths = self.known_lengths.index_select(0, torch.where(lengths < 1, t + 1, lengths))
+
+        def given(part: Tensor | None, *shape: int) -> Tensor:
+            if part is not None:
+                return part
+            return torch.zeros(lengths.shape[0], *shape, dtype=torch.float32)
+
+        plain = Noise(
+            given(noise_global, self.config.noise_global),
+            given(noise_step, t, self.config.noise_step),
+            given(mask_uniform, t, len(spec.masks)),
+            given(static_uniform, spec.static),
+        )
+        batch = self.generator(
+            self.generator.shape_noise(plain), lengths, self._condition(label, lengths)
+        )
+        valid_NT = torch.arange(t)[None, :] < lengths[:, None]
+        values_NTF, observed_NTF, static_NA = self.decoder(batch.x, batch.static, valid_NT)
+        made = {"values": values_NTF, "observed": observed_NTF, "lengths_out": lengths}
+        return made if static_NA is None else {**made, "static": static_NA}
+
+    def _condition(self, label: Tensor | None, lengths: Tensor) -> Tensor:
+        labels = self.labels
+        if isinstance(labels, ClassCondition) and label is not None:
+            k = labels.columns
+            return self.one_hot.index_select(0, torch.where(label < 0, k, label))
+        if isinstance(labels, ContinuousCondition) and label is not None:
+            return ((label - labels.mean) / labels.std).to(torch.float32)[:, None]
+        return torch.zeros(lengths.shape[0], 0, dtype=torch.float32)
+
+    def inputs(self) -> tuple[Port, ...]:
+        """What this model needs to be given; what it has no use for is left out."""
+        spec, config, t = self.spec, self.config, self.spec.steps
+        classes = isinstance(self.labels, ClassCondition)
+        random = any(kind != "continuous" for kind, _ in spec.statics)
+        sequence = "one number vector that a whole sequence shares"
+        ports = (
+            Port("lengths", (), "int64", "lengths", f"steps of each sequence, 1 to {t}"),
+            Port(
+                *("label", (), "int64" if classes else "float64", "label"),
+                "place in the list of classes, from 0" if classes else "value of the condition",
+            ),
+            Port("noise_global", (config.noise_global,), "float32", "normal", sequence),
+            Port("noise_step", (t, config.noise_step), "float32", "normal", "one for each step"),
+            Port(
+                *("mask_uniform", (t, len(spec.masks)), "float32", "uniform"),
+                "decides between observed and not",
+            ),
+            Port(
+                *("static_uniform", (spec.static,), "float32", "uniform"),
+                "decides between the levels of static attributes",
+            ),
+        )
+        absent = {"label"} if not spec.condition else set()
+        absent |= set() if random else {"static_uniform"}
+        return tuple(port for port in ports if 0 not in port.shape and port.name not in absent)
+
+    def outputs(self) -> tuple[Port, ...]:
+        """What comes out, in this order."""
+        t, f, a = self.spec.steps, self.spec.values, len(self.decoder.static_info)
+        ports = (
+            Port("values", (t, f), "float32", "", "original units; NaN where not observed"),
+            Port("observed", (t, f), "bool", "", "whether there is a value"),
+            Port("lengths_out", (), "int64", "", "as they were given"),
+            Port("static", (a,), "float32", "", "levels by their place from 0; NaN: not known"),
+        )
+        return ports if a else ports[:-1]

@@ -1,0 +1,69 @@
+"""The sizes of a run's data from a file that may hold anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rgan.errors import RunError
+from rgan.nets.spec import SequenceSpec
+
+MOST_NUMBERS = 2**27
+"""In one sequence on its way through a layer: beyond it a description is taken to be damaged."""
+_STATIC_KINDS = ("continuous", "binary", "categorical")
+
+
+def read_spec(data: Any, source: str) -> SequenceSpec:
+    """The spec that ``SequenceSpec.to_dict`` wrote, from a file that may hold anything.
+
+    Args:
+        data: what the file holds.
+        source: the file, for messages.
+
+    Raises:
+        RunError: it is not one.
+    """
+    problem = _problem(data)
+    if problem:
+        raise RunError(
+            f"what {source} says of the sizes of the data is damaged: {problem}",
+            rule='"spec" is as rgan wrote it',
+            repair="restore the file from a copy of the run",
+        )
+    return SequenceSpec.from_dict(data)
+
+
+def _problem(data: Any) -> str:
+    if not isinstance(data, dict):
+        return f"it is {type(data).__name__}, not an object"
+    sizes: tuple[tuple[str, int], ...] = (("steps", 1), ("values", 1), ("condition", 0))
+    flags = ("variable_length", "bounded")
+    known = {*(name for name, _ in sizes), *flags, "masks", "statics"}
+    if data.keys() != known:
+        return f"its keys are {', '.join(sorted(map(str, data)))}"
+    for name, least in sizes:
+        if not _whole(data[name], least):
+            return f"{name} is {data[name]!r}"
+    for name in flags:
+        if not isinstance(data[name], bool):
+            return f"{name} is {data[name]!r}"
+    masks, statics = data["masks"], data["statics"]
+    if not isinstance(masks, list | tuple) or not all(_whole(m, 0) for m in masks):
+        return f"masks is {masks!r}"[:100]
+    if list(masks) != sorted({m for m in masks if m < data["values"]}):
+        return "masks are not places of values in ascending order"
+    if not isinstance(statics, list | tuple) or not all(map(_is_static, statics)):
+        return f"statics is {statics!r}"[:100]
+    return ""
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST_NUMBERS
+
+
+def _is_static(entry: Any) -> bool:
+    return (
+        isinstance(entry, list | tuple)
+        and len(entry) == 2
+        and entry[0] in _STATIC_KINDS
+        and _whole(entry[1], 1)
+    )
