@@ -78,7 +78,11 @@ class Job:
         job = cls(root, key, secrets.token_hex(6), target.name, tuple(originals))
         document = {key: value for key, value in asdict(job).items() if key != "root"}
         shutil.rmtree(root / job.temporary, ignore_errors=True)
-        atomic.write_json(job.note, document)
+        draft = root / f"{job.temporary}.json"  # of a name that the next attempt takes again
+        with atomic.explain_os_errors(job.note):
+            atomic.write_synced(draft, json.dumps(document, indent=1).encode())
+            draft.replace(job.note)
+            atomic.sync_folder(root)
         return job
 
     def is_built(self) -> bool:
