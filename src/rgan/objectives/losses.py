@@ -8,6 +8,7 @@ are one code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,11 +25,15 @@ class Objective:
     Args:
         critic: (real_NV, fake_NV, smooth) to losses (N, V) that the critic minimises.
         generator: (real_NV, fake_NV) to losses (N, V) that the generator minimises.
+        ideal: losses of critic and generator where the critic cannot tell real from generated.
+        border: the score between real and generated; None where only differences count.
         needs_real: whether the generator's loss depends on the real scores.
     """
 
     critic: Callable[[Tensor, Tensor, float], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
+    ideal: tuple[float, float]
+    border: float | None = 0.0
     needs_real: bool = False
 
 
@@ -75,17 +80,25 @@ def _relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
 
 OBJECTIVES: dict[ObjectiveName, Objective] = {
     # Goodfellow et al. 2014 (arXiv 1406.2661), section 3, with the generator that does not saturate
-    "bce": Objective(_bce_critic, _bce_generator),
+    "bce": Objective(_bce_critic, _bce_generator, (math.log(4), math.log(2))),
     # the same paper's minimax game
-    "saturating": Objective(_bce_critic, _saturating_generator),
+    "saturating": Objective(_bce_critic, _saturating_generator, (math.log(4), -math.log(2))),
     # Lim & Ye 2017 (arXiv 1705.02894)
-    "hinge": Objective(_hinge_critic, _linear_generator),
+    "hinge": Objective(_hinge_critic, _linear_generator, (2.0, 0.0)),
     # Mao et al. 2017 (arXiv 1611.04076), a=0, b=c=1
-    "least-squares": Objective(_least_squares_critic, _least_squares_generator),
+    "least-squares": Objective(
+        _least_squares_critic, _least_squares_generator, (0.5, 0.25), border=0.5
+    ),
     # Arjovsky et al. 2017 (arXiv 1701.07875)
-    "wasserstein": Objective(_wasserstein_critic, _linear_generator),
+    "wasserstein": Objective(_wasserstein_critic, _linear_generator, (0.0, 0.0), border=None),
     # Jolicoeur-Martineau 2018 (arXiv 1807.00734), in the pairing form of Huang et al. 2024 (R3GAN)
-    "relativistic": Objective(_relativistic_critic, _relativistic_generator, needs_real=True),
+    "relativistic": Objective(
+        _relativistic_critic,
+        _relativistic_generator,
+        (math.log(2), math.log(2)),
+        border=None,
+        needs_real=True,
+    ),
 }
 
 

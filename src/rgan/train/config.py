@@ -64,3 +64,26 @@ class TrainConfig:
     shows them where the data name no subjects, so no patient appears unless asked for."""
     figures: int = Field(default=10, ge=0)
     """How many times while training samples from constant noise are drawn."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class GFactorConfig:
+    """Section ``[gfactor]``: the generator's learning rate over the critic's."""
+
+    steer: Literal["fixed", "loss-ratio", "accuracy", "gap", "critic-steps"] = "fixed"
+    """fixed; or steered by the losses, by the critic's accuracy on real sequences, by the gap to an
+    ideal critic's loss, or, in place of the rates, by the number of critic updates."""
+    value: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    """The g-factor to begin with: the generator's rate becomes this many times the critic's. 0
+    leaves both rates as they are set."""
+    target: float = Field(default=0.8, gt=0.5, lt=1.0)
+    """For accuracy and critic-steps: the share of real sequences that the critic is to take for
+    real."""
+    speed: float = Field(default=0.05, gt=0.0, le=1.0)
+    """How far the logarithm of the g-factor moves at a look, at most."""
+    limit: float = Field(default=8.0, gt=1.0)
+    """How many times larger or smaller the g-factor may become."""
+    most_critic_steps: int = Field(default=5, ge=1)
+    """The most critic updates for each generator update that critic-steps may ask for."""
+    every: int = Field(default=10, ge=1)
+    """Generator updates between two looks."""

@@ -18,7 +18,9 @@ from rgan.nets.layers import limit_spectral_norm
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.objectives.losses import OBJECTIVES, Objective, weighted_mean
 from rgan.objectives.penalties import penalty
+from rgan.train.config import GFactorConfig
 from rgan.train.events import Ended, Listener, Started, Stepped
+from rgan.train.gfactor import Decision, Signals, make_controller
 from rgan.train.plan import Meter, Plan
 from rgan.train.randomness import (
     Stream,
@@ -29,6 +31,8 @@ from rgan.train.randomness import (
 )
 from rgan.train.state import TrainState
 
+_FIXED = GFactorConfig()
+
 
 def train(
     state: TrainState,
@@ -37,6 +41,8 @@ def train(
     penalties: PenaltyConfig,
     listener: Listener,
     should_stop: Callable[[], str] = lambda: "",
+    *,
+    gfactor: GFactorConfig = _FIXED,
 ) -> Ended:
     """Train until the plan's end or until asked to stop.
 
@@ -45,16 +51,19 @@ def train(
         data: all training sequences, on the state's device.
         listener: is told every event.
         should_stop: asked after each step; a non-empty reason ends the training there.
+        gfactor: how the balance of the two networks is steered.
 
     Returns:
         The event that ended it, which the listener has had as well.
 
     Raises:
+        ConfigError: the g-factor cannot be steered so with this objective.
         DivergedError: a loss or weight is not finite; says the epoch, the network and what to try.
             The ``Ended`` event with status "failed" has been emitted before.
     """
     plan = state.plan(len(data))
     updater = _Updater(state, data, plan, OBJECTIVES[objective.name], objective, penalties)
+    steering = _Steering(state, gfactor, updater)
     started = time.monotonic()
     listener(
         Started(
@@ -75,7 +84,7 @@ def train(
         return ended
 
     try:
-        reason = _advance(updater, plan, listener, should_stop)
+        reason = _advance(updater, steering, plan, listener, should_stop)
         _check_weights(state, plan)
     except DivergedError as error:
         end("failed", error.found)
@@ -84,7 +93,11 @@ def train(
 
 
 def _advance(
-    updater: _Updater, plan: Plan, listener: Listener, should_stop: Callable[[], str]
+    updater: _Updater,
+    steering: _Steering,
+    plan: Plan,
+    listener: Listener,
+    should_stop: Callable[[], str],
 ) -> str:
     """Updates until the plan's end, or until asked to stop; gives the reason for that, or ""."""
     state = updater.state
@@ -97,6 +110,7 @@ def _advance(
         losses = updater.update()
         state.step += 1
         state.meter.steps += 1
+        steering.look()
         epoch, whole = plan.epoch(state.step), plan.ends_epoch(state.step)
         if state.step % interval == 0 or whole:
             # Where not every step is read, the penalty's own rhythm must not hide it.
@@ -115,6 +129,25 @@ def _advance(
     return ""
 
 
+class _Steering:
+    """Looks at the balance now and then, and lets the controller decide."""
+
+    def __init__(self, state: TrainState, config: GFactorConfig, updater: _Updater) -> None:
+        self.state, self.config, self.updater = state, config, updater
+        ideal = updater.objective.ideal
+        self.controller = make_controller(config, ideal, state.config.critic_steps)
+        state.balance = state.balance or self.controller.init()
+        if config.steer == "fixed":  # whatever steered before a resume
+            state.decision = Decision(critic_steps=state.config.critic_steps)
+
+    def look(self) -> None:
+        """Called after each step."""
+        state = self.state
+        if self.config.steer != "fixed" and state.step % self.config.every == 0:
+            signals = self.updater.signals()
+            state.decision, state.balance = self.controller.adapt(state.balance, signals)
+
+
 class _Updater:
     """One update of critic and generator."""
 
@@ -130,32 +163,43 @@ class _Updater:
         self.state, self.data, self.plan = state, data, plan
         self.objective, self.config, self.penalties = objective, config, penalties
         self.last_penalty: dict[str, Tensor] = {}
+        self.losses: dict[str, Tensor] = {}
         self.weight_N = _class_weights(data, state.config.balance)
 
     def update(self) -> dict[str, Tensor]:
         """Critic updates, then a generator update that reuses the last batch they made."""
-        state, k = self.state, self.state.config.critic_steps
+        state, k = self.state, self.state.decision.critic_steps
         losses: dict[str, Tensor] = {}
-        first = self.plan.first_batch(state.step, k)
         for i in range(k):
-            number = state.step * k + i
-            real, fake = self._batches(first + i, number, with_history=i == k - 1)
-            losses |= self._update_critic(real, fake.detach(), number)
+            real, fake = self._batches(state.drawn, with_history=i == k - 1)
+            losses |= self._update_critic(real, fake.detach(), state.drawn)
+            state.drawn += 1
         losses["generator"] = self._update_generator(real, fake)
+        self.losses = losses
         if state.config.average:
             state.update_average()
         return losses
 
-    def _batches(self, place: int, number: int, with_history: bool) -> tuple[Batch, Batch]:
+    def signals(self) -> Signals:
+        """What the last update says of the balance."""
+        real_N, fake_N = self.scores
+        border = self.objective.border
+        if border is None:  # only differences count: between the two means
+            border = float((real_N.mean() + fake_N.mean()) / 2)
+        accuracy = float((real_N > border).float().mean())
+        losses = self.losses
+        return Signals(float(losses["critic"]), float(losses["generator"]), accuracy)
+
+    def _batches(self, number: int, with_history: bool) -> tuple[Batch, Batch]:
         """Real sequences, and as many generated under their conditions and lengths.
 
         Args:
-            place: the batch's number in the order of the data.
             number: the batch's number among all that this training has drawn.
             with_history: whether the generator is to learn from them.
         """
         seed, plan, device = self.state.config.seed, self.plan, self.state.device
         if self.weight_N is None:
+            place = plan.place(number)
             rows = batch_rows(seed, place, plan.batches, plan.batch, len(self.data))
         else:
             rows = weighted_rows(seed, number, plan.batch, self.weight_N)
@@ -172,6 +216,7 @@ class _Updater:
         per_vote = self.objective.critic(on_real.score, on_fake.score, self.config.smooth_real)
         loss = weighted_mean(per_vote, weight)
         losses = {"critic": loss.detach()}
+        self.scores = on_real.mean().detach(), on_fake.mean().detach()
         if self.penalties.name != "none" and number % self.penalties.every == 0:
             random = torch_random(state.config.seed, Stream.PENALTY, number, state.device)
             scores = on_real.mean(), on_fake.mean()

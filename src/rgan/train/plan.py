@@ -21,15 +21,15 @@ class Plan:
         batches: batches in an epoch.
         steps: generator updates in an epoch.
         total: the step at which training ends.
-        origin: the step and the epoch from which epochs of this length are counted; not (0, 0)
-            where a resume changed their length.
+        origin: the step, the epoch and the batch from which epochs of this length are counted; not
+            all 0 where a resume changed their length.
     """
 
     batch: int
     batches: int
     steps: int
     total: int
-    origin: tuple[int, int] = (0, 0)
+    origin: tuple[int, int, int] = (0, 0, 0)
 
     def epoch(self, step: int) -> int:
         """Completed epochs at a step."""
@@ -39,18 +39,18 @@ class Plan:
         """Whether this step was the last of an epoch."""
         return (step - self.origin[0]) % self.steps == 0
 
-    def first_batch(self, step: int, critic_steps: int) -> int:
-        """The number of a step's first batch, which says which sequences it holds."""
-        return self.origin[1] * self.batches + (step - self.origin[0]) * critic_steps
+    def place(self, drawn: int) -> int:
+        """Which batch in the order of the data comes after so many have been drawn."""
+        return self.origin[1] * self.batches + drawn - self.origin[2]
 
 
-def make_plan(config: TrainConfig, n: int, origin: tuple[int, int] = (0, 0)) -> Plan:
+def make_plan(config: TrainConfig, n: int, origin: tuple[int, int, int] = (0, 0, 0)) -> Plan:
     """The plan for n sequences. A last, smaller batch is left out of an epoch; the next epoch has
     another order, so no sequence is left out of the training."""
     batch = min(config.batch_size, n)
     batches = max(1, n // batch)
     steps = max(1, batches // config.critic_steps)
-    step, epoch = origin
+    step, epoch, _ = origin
     epochs = (config.epochs - epoch) if config.epochs else -(-(config.steps - step) // steps)
     return Plan(batch, batches, steps, step + max(0, epochs) * steps, origin)
 

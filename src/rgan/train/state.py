@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from rgan.nets.critic import Critic
 from rgan.nets.generator import Generator
 from rgan.train.build import build_optimizer, frozen_names, load_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
+from rgan.train.gfactor import Decision
 from rgan.train.plan import Meter, Plan, make_plan, rate_factor
 
 _KEPT: dict[type[torch.optim.Optimizer], set[str]] = {
@@ -31,9 +33,12 @@ class TrainState:
 
     Attributes:
         step: generator updates made.
+        drawn: batches drawn, one for each critic update.
         fresh_from: the step at which weights were last begun anew, as a branch does; the warm-up
             and the short average of the first steps are counted from there.
         meter: the losses of the epoch so far.
+        balance: the state of the controller that steers the g-factor, as JSON data.
+        decision: what it has decided last.
         frozen: names of parameters that are not trained.
 
     Raises:
@@ -55,10 +60,11 @@ class TrainState:
         self.frozen = frozen_names({"generator": generator, "critic": critic}, config.freeze)
         self.unfreeze("generator")
         self.unfreeze("critic")
-        self.step = 0
-        self.fresh_from = 0
+        self.step = self.drawn = self.fresh_from = 0
         self.meter = Meter()
-        self._origin, self._epoch_steps = (0, 0), 0
+        self.balance: dict[str, Any] = {}
+        self.decision = Decision(critic_steps=config.critic_steps)
+        self._origin, self._epoch_steps = (0, 0, 0), 0
 
     @property
     def device(self) -> torch.device:
@@ -94,8 +100,9 @@ class TrainState:
         """
         plan = make_plan(self.config, n, self._origin)
         if self._epoch_steps not in (0, plan.steps):
-            step, epoch = self._origin
-            self._origin = self.step, epoch + (self.step - step) // self._epoch_steps
+            step, epoch, _ = self._origin
+            epoch += (self.step - step) // self._epoch_steps
+            self._origin = self.step, epoch, self.drawn
             self.meter = Meter()
             plan = make_plan(self.config, n, self._origin)
         self._epoch_steps = plan.steps
@@ -104,13 +111,11 @@ class TrainState:
     def set_rates(self, total: int) -> dict[str, float]:
         """Set both learning rates for the coming step; gives them by network."""
         factor = rate_factor(self.step, total, self.config, self.fresh_from)
+        steered = {"generator": self.decision.generator, "critic": self.decision.critic}
         rates = {}
-        optimizers = (self.generator_optimizer, self.critic_optimizer)
-        for name, base, optimizer in zip(
-            ("generator", "critic"), self.rates, optimizers, strict=True
-        ):
-            rates[name] = base * factor
-            for group in optimizer.param_groups:
+        for (name, own), base in zip(steered.items(), self.rates, strict=True):
+            rates[name] = base * factor * own
+            for group in getattr(self, f"{name}_optimizer").param_groups:
                 group["lr"] = rates[name]
         return rates
 
@@ -205,17 +210,24 @@ class TrainState:
         """What is not a tensor, as plain JSON data."""
         return {
             "step": self.step,
+            "drawn": self.drawn,
             "fresh_from": self.fresh_from,
             "origin": list(self._origin),
             "epoch_steps": self._epoch_steps,
             "meter": self.meter.state(),
+            "balance": self.balance,
+            "decision": asdict(self.decision),
         }
 
     def load_counters(self, counters: dict[str, Any]) -> None:
         """Take up what ``counters`` gave."""
         self.step = int(counters["step"])
         self.fresh_from = int(counters.get("fresh_from", 0))
-        step, epoch = counters.get("origin", (0, 0))
-        self._origin = int(step), int(epoch)
+        self.drawn = int(counters.get("drawn", self.step * self.config.critic_steps))
+        step, epoch, drawn = counters.get("origin", (0, 0, 0))
+        self._origin = int(step), int(epoch), int(drawn)
+        self.balance = dict(counters.get("balance", {}))
+        if "decision" in counters:
+            self.decision = Decision(**counters["decision"])
         self._epoch_steps = int(counters.get("epoch_steps", 0))
         self.meter = Meter.from_state(counters.get("meter", {}))

@@ -15,11 +15,14 @@ from rgan.data.load import check_trainable
 from rgan.data.split import Splits, split
 from rgan.errors import ConfigError, DataError, RunError
 from rgan.nets.batch import Batch
+from rgan.objectives.losses import OBJECTIVES
 from rgan.runs.sealed import Checkpoint
 from rgan.sequences import Sequences
 from rgan.train.build import build_networks, load_networks
+from rgan.train.config import OptimizerConfig
 from rgan.train.device import resolve_device
 from rgan.train.events import Ended, Listener
+from rgan.train.gfactor import make_controller
 from rgan.train.loop import train
 from rgan.train.randomness import Stream, stream_seed
 from rgan.train.state import TrainState
@@ -64,7 +67,13 @@ class Session:
         """
         config = self.config
         return train(
-            self.state, self.batch, config.objective, config.penalty, listener, should_stop
+            self.state,
+            self.batch,
+            config.objective,
+            config.penalty,
+            listener,
+            should_stop,
+            gfactor=config.gfactor,
         )
 
     def checkpoint_state(self) -> dict[str, Any]:
@@ -100,6 +109,7 @@ def open_session(
     """
     check_trainable(sequences)
     config.evaluate.check()  # better now than after an hour of training
+    make_controller(config.gfactor, OBJECTIVES[config.objective.name].ideal, 1)
     config, sequences = resolve_kind(config, sequences)
     device = resolve_device(config.train.device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
@@ -115,10 +125,18 @@ def open_session(
     lattice = encoder.lattice(splits.train)
     if lattice is not None:
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
-    optimizers = (config.generator_optimizer, config.critic_optimizer)
+    optimizers = _optimizers(config)
     state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
     new = {} if checkpoint is None else _take_up(state, checkpoint, fitting)
     return Session(config, splits, encoder, state, batch.to(device), new)
+
+
+def _optimizers(config: Config) -> tuple[OptimizerConfig, OptimizerConfig]:
+    """The generator's and the critic's, their rates as ``gfactor.value`` has them."""
+    generator, critic = config.generator_optimizer, config.critic_optimizer
+    if config.gfactor.value:
+        generator = dataclasses.replace(generator, rate=config.gfactor.value * critic.rate)
+    return generator, critic
 
 
 def _take_up(state: TrainState, checkpoint: Checkpoint, fitting: bool) -> dict[str, str]:
