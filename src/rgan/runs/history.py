@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class History:
         self.path = Path(path)
         self._whole = False  # whether the end of the file is known to be a whole line
         self._waiting: list[bytes] = []
+        self._turn = threading.RLock()  # checkpoints are saved in a thread, which flushes too
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Adds one event as a line and hands it to the system at once.
@@ -41,8 +43,9 @@ class History:
             TypeError: the event has no JSON form; nothing is written.
         """
         line = json.dumps(_plain(event), ensure_ascii=False, allow_nan=False) + "\n"
-        self._waiting.append(line.encode("utf-8"))
-        self.flush()
+        with self._turn:
+            self._waiting.append(line.encode("utf-8"))
+            self.flush()
 
     def flush(self) -> None:
         """Writes the lines that wait, all or none.
@@ -50,13 +53,12 @@ class History:
         Raises:
             StorageError: the file cannot be written.
         """
-        with explain_os_errors(self.path):
+        with self._turn, explain_os_errors(self.path):
             if not self._whole:
                 self._repair()
                 self._whole = True
             if self._waiting:
-                _append(self.path, b"".join(self._waiting))
-                self._waiting.clear()
+                self._write(b"".join(self._waiting))
 
     def sync(self) -> None:
         """Waits until the disk has every line, so that a checkpoint is never ahead of them.
@@ -113,6 +115,21 @@ class History:
                 )
         return [*lines, torn] if _is_event(torn) else lines
 
+    def _write(self, data: bytes) -> None:
+        """Adds all of ``data``, after which nothing waits, or none of it."""
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            begin, done = os.fstat(handle).st_size, 0
+            try:
+                while done < len(data):
+                    done += os.write(handle, data[done:])
+            except BaseException:  # a second Ctrl-C as well, or the lines would be written twice
+                os.ftruncate(handle, begin)
+                raise
+            self._waiting = []
+        finally:
+            os.close(handle)
+
     def _repair(self) -> None:
         """Makes the file end in a whole line."""
         if not self.path.exists():
@@ -124,21 +141,6 @@ class History:
                 file.write(b"\n")
             elif torn:
                 file.truncate(len(data) - len(torn))
-
-
-def _append(path: Path, data: bytes) -> None:
-    """Adds all of ``data``, or none of it."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        begin, done = os.fstat(handle).st_size, 0
-        try:
-            while done < len(data):
-                done += os.write(handle, data[done:])
-        except OSError:
-            os.ftruncate(handle, begin)
-            raise
-    finally:
-        os.close(handle)
 
 
 def _is_event(line: bytes) -> bool:
