@@ -14,9 +14,12 @@ from typing import Any
 
 from rgan.errors import ConfigError, InputError, RunError
 from rgan.runs import toml
-from rgan.runs.atomic import write_json, write_text
+from rgan.runs.atomic import TEMPORARY, write_json, write_text
 from rgan.runs.history import History
 from rgan.runs.info import checked, first_info, iso, read_info, utc_now
+
+_OWN_FILES = ("run.json", "config.toml", "history.jsonl", "clock")
+_OWN_FIGURES = ("samples-*.png", "samples.gif", "losses.png")
 
 
 class Run:
@@ -177,18 +180,23 @@ class Run:
     def begin_segment(
         self, from_step: int, changed: Mapping[str, Any] | None = None, **more: Any
     ) -> None:
-        """Notes that training begins or goes on from a step.
+        """Notes that training begins or goes on from a step, and removes what a killed one left.
 
         Args:
             from_step: where.
             changed: the settings that are others than before, {"section.key": [old, new]}.
             more: what else there is to say of this segment.
         """
+        # Only names that the run's one writer gives: an evaluation may be writing beside it.
+        for folder, names in ((self.path, _OWN_FILES), (self.figures, _OWN_FIGURES)):
+            for name in names:
+                for path in folder.glob(f"{TEMPORARY}*-{name}"):
+                    path.unlink(missing_ok=True)
         *before, last = self.info["segments"] or [None]
         if last is not None:
-            # A killed training could not say how far it came, or said more than was saved.
+            # A killed training could not say how far it came, or said more or less than was saved.
             before.append(last if last.get("status") else {**last, "status": "killed"})
-            before[-1]["to_step"] = min(from_step, before[-1]["to_step"])
+            before[-1]["to_step"] = from_step
         segment = {
             "started": utc_now(),
             "from_step": from_step,
