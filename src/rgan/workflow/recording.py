@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from rgan.errors import StorageError
 from rgan.report.board import Board
+from rgan.runs.atomic import explain_os_errors, write_bytes
 from rgan.runs.background import BackgroundSaver
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
@@ -36,16 +43,19 @@ class Recording:
         self.run, self.session, self.outer = run, session, outer
         self.history = run.history
         self._stack = ExitStack()
-        board = Board(run.tensorboard)
+        self._stack.enter_context(_told_elsewhere())
+        board = LastingBoard(run.tensorboard)
         checkpoints = Checkpoints(session, run, lock, self.history.sync)
         self._stack.callback(board.close)
         self._stack.enter_context(checkpoints.saver)
         # The history first: what it is ahead of a checkpoint is cut off again, a gap would stay.
         self.own: list[Listener] = [
             Guarded("history.jsonl", self._record, self.note),
-            Guarded("a checkpoint", checkpoints, self.note, insists=True),
-            Guarded("TensorBoard", board, self.note),
-            Guarded("a picture", Pictures(session, run, board), self.note),
+            Guarded(
+                "a checkpoint", checkpoints, self.note, lambda: checkpoints.count, insists=True
+            ),
+            Guarded("TensorBoard", board, self.note, lambda: board.count),
+            Guarded("a picture", Pictures(session, run, board), self.note, self._pictures),
         ]
 
     def __enter__(self) -> Recording:
@@ -58,15 +68,25 @@ class Recording:
             self.note("TensorBoard could not be written to its end")
 
     def __call__(self, event: Event) -> None:
-        for listener in [*self.own, *self.outer]:
+        for listener in self.own:
             listener(event)
+        self._tell(event)
 
     def note(self, text: str) -> None:
         """Tell everybody something."""
         state = self.session.state
         event = Noted(state.step, state.plan(len(self.session.batch)).epoch(state.step), text)
-        for listener in [*self.own[:1], *self.outer]:
-            listener(event)
+        self.own[0](event)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for listener in self.outer:
+            # Words may go to a file on the same full disk; there is nobody to tell it to.
+            with contextlib.suppress(OSError):
+                listener(event)
+
+    def _pictures(self) -> int:
+        return len(list(self.run.figures.glob("samples-*.png")))
 
     def _record(self, event: Event) -> None:
         if event.kind != "step":
@@ -80,14 +100,21 @@ class Guarded:
         what: it writes, for the note.
         listener: is called.
         note: says it.
+        count: how many things it has written so far; without it, each event but steps is one.
         insists: whether the training's end fails with it.
     """
 
     def __init__(
-        self, what: str, listener: Listener, note: Callable[[str], None], insists: bool = False
+        self,
+        what: str,
+        listener: Listener,
+        note: Callable[[str], None],
+        count: Callable[[], int] | None = None,
+        insists: bool = False,
     ) -> None:
         self.what, self.listener, self.note, self.insists = what, listener, note, insists
-        self.failing = False
+        self.count = count
+        self.failed_at: int | None = None
 
     def __call__(self, event: Event) -> None:
         try:
@@ -95,15 +122,75 @@ class Guarded:
         except (OSError, StorageError) as error:
             if self.insists and isinstance(event, Ended):
                 raise
-            if not self.failing:
-                self.failing = True
+            if self.failed_at is None:
+                self.failed_at = self.count() if self.count else 0
                 found = error.found if isinstance(error, StorageError) else str(error)
                 self.note(f"{self.what} is not written: {found}. Training goes on.")
         else:
-            # Steps are not written, so they say nothing about the disk.
-            if self.failing and event.kind != "step":
-                self.failing = False
+            if self.failed_at is None or event.kind == "step":
+                return
+            if self.count is None or self.count() > self.failed_at:
+                self.failed_at = None
                 self.note(f"{self.what} is written again")
+
+
+class LastingBoard(Board):
+    """TensorBoard on a disk that may fail.
+
+    Its own thread dies of a full disk and would raise the same error for ever, so it is left, and a
+    new file is begun as soon as that can be done.
+    """
+
+    count = 0
+
+    def __call__(self, event: Event) -> None:
+        """Writes what the event says.
+
+        Raises:
+            OSError: what was written since the last event is lost.
+        """
+        try:
+            super().__call__(event)
+        except OSError:
+            self._leave()
+            raise
+        self.count += event.kind != "step"
+
+    def images(self, name: str, picture: str | Path | NDArray[Any], step: int) -> None:
+        """Adds a picture; where the disk fails, the next event tells."""
+        try:
+            super().images(name, picture, step)
+        except (OSError, StorageError):
+            self._leave()
+
+    def _open(self, purge_step: int | None = None) -> Any:
+        if self._writer is None:  # each attempt costs a thread, so the disk is tried first
+            with explain_os_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(self.folder / "probe", bytes(4096))
+            (self.folder / "probe").unlink()
+        return super()._open(purge_step)
+
+    def _leave(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+        self._writer = None
+
+
+@contextlib.contextmanager
+def _told_elsewhere() -> Iterator[None]:
+    """Keep threads' errors of the disk, which listeners tell in words, from being printed."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class Checkpoints:
@@ -114,6 +201,7 @@ class Checkpoints:
         store = CheckpointStore(run.checkpoints)
         self.saver = BackgroundSaver(store, self._before, self._after)
         self.due_at = 0.0
+        self.count = 0
 
     def __call__(self, event: Event) -> None:
         # A failed training has weights that are not to be taken up again.
@@ -142,5 +230,6 @@ class Checkpoints:
         self.sync()
 
     def _after(self, step: int) -> None:
+        self.count += 1
         plan = self.session.state.plan(len(self.session.batch))
         self.run.progress(step, epoch=plan.epoch(step), total_steps=plan.total)
