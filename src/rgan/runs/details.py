@@ -31,6 +31,8 @@ def details(run: Run) -> dict[str, Any]:
     """
     info = run.info
     row = summarise(run.path)
+    if row.damage:
+        raise RunError(row.damage, rule="run.json is a JSON object written by rgan")
     held = holder(run.path)
     return {
         **row.to_dict(),

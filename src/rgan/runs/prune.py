@@ -125,7 +125,7 @@ def _plan(run: Run, keep: Keep) -> Pruning:
         notes.append("no checkpoint is good, so all are left")
         return Pruning(run, keep, going=left, notes=tuple(notes))
     going = {path: disk_use(path)[""] for path in folders if path not in staying}
-    names = {path.name.removeprefix(atomic.REPLACED) for path in staying}
+    names = {_name(path) for path in staying}
     lost = tuple(
         run.checkpoints / m for m, name in marks.items() if name not in names and m != "latest"
     )
@@ -143,7 +143,7 @@ def _newest_first(folder: Path, pointed: str) -> list[Path]:
     found = [path for path in folder.iterdir() if path.is_dir() and _NUMBER.fullmatch(path.name)]
     found += [p for name, p in atomic.set_aside(folder).items() if _NUMBER.fullmatch(name)]
     found.sort(key=lambda path: (serial_of(path), path.name), reverse=True)
-    return sorted(found, key=lambda path: path.name != pointed)
+    return sorted(found, key=lambda path: _name(path) != pointed)
 
 
 def _staying(
@@ -158,7 +158,7 @@ def _staying(
     damaged: dict[Path, str] = {}
     newest = 0
     for path in folders:
-        name = path.name.removeprefix(atomic.REPLACED)
+        name = _name(path)
         if newest >= keep.newest and name not in wanted:
             continue
         try:
@@ -211,9 +211,13 @@ def _newest_name(run: Run, now: Pruning) -> str:
     from rgan.runs.checkpoint import CheckpointStore
 
     pointed = CheckpointStore(run.checkpoints).marks().get("latest", "")
-    kept = [p.name for p in _newest_first(run.checkpoints, pointed) if p not in now.going]
-    names = [name for name in kept if not name.startswith(atomic.REPLACED)]
-    return names[0] if names and pointed not in names else ""
+    kept = [_name(p) for p in _newest_first(run.checkpoints, pointed) if p not in now.going]
+    return kept[0] if kept and pointed not in kept else ""
+
+
+def _name(path: Path) -> str:
+    """The name that a checkpoint's folder has, or should have where a crash left it aside."""
+    return path.name.removeprefix(atomic.REPLACED)
 
 
 def _remove(path: Path) -> None:

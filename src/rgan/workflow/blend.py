@@ -48,7 +48,8 @@ def check_alike(one: Voice, other: Voice) -> None:
 
 def _check_tensors(one: Voice, other: Voice) -> None:
     first, second = (_generators(voice) for voice in (one, other))
-    for name in sorted(first.keys() | second.keys()):
+    names = sorted(first.keys() | second.keys())
+    for name in sorted(names, key=lambda name: GROUPS.index(name.partition(".")[0])):
         shapes = [
             f"{tuple(model[name].shape)} {str(model[name].dtype).removeprefix('torch.')}"
             if name in model
