@@ -26,11 +26,12 @@ def combine(
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
 ) -> None:
-    """Make one run of a chain: each RUN but the first was branched from another one.
+    """Make one run of a chain of runs.
 
-    The order does not matter. Each run counts up to the step where the next one was branched off,
-    the last one up to its last good checkpoint. The originals are moved to the folder archive
-    beside them. After a crash, the same command finishes the job.
+    Each of them but the first was branched from another one; the order does not matter. Each
+    counts up to the step where the next one was branched off, the last one up to its last good
+    checkpoint. The originals are moved to the folder archive beside them. After a crash, the same
+    command finishes the job.
     """
     from rgan.runs.archive import finish_pending
     from rgan.runs.select import select_each
@@ -80,7 +81,7 @@ def average(
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
 ) -> None:
-    """Make a new run whose generator is the mean of the runs' generators.
+    """Average the generators of runs into a new run.
 
     Critic and optimisers are those of the first, or with --greedy of the best. Greedy ranks the
     runs by a metric on the validation split, takes the best, and each other one only if the mean
@@ -140,7 +141,7 @@ def _done(path: Path, originals: list[str], quiet: bool) -> None:
 
 
 def prune(
-    patterns: Annotated[
+    globs: Annotated[
         list[str], typer.Argument(help="Paths, globs, or beginnings of names or ids.")
     ],
     keep: Annotated[
@@ -150,7 +151,7 @@ def prune(
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
 ) -> None:
-    """Remove checkpoints that are not among those to keep; without --yes only say which.
+    """Remove checkpoints, or say which would go.
 
     The last good checkpoint always stays: what stays is read and its hashes are checked, and a
     damaged one counts for nothing. Runs in training are left alone. What killed writers left
@@ -160,7 +161,7 @@ def prune(
     from rgan.runs.select import select
 
     wanted = Keep.of(keep)
-    paths = select(patterns, runs)
+    paths = select(globs, runs)
 
     from rgan.runs.prune import plan, remove_leftovers, root_leftovers
     from rgan.runs.prune import prune as remove

@@ -22,13 +22,14 @@ _HEAD = ("run", "age", "status", "model", "data", "epochs", "steps", "best", "pa
 _RIGHT = (1, 5, 6)
 
 
-def list_runs(patterns: Globs = None, runs: o.Runs = "runs", as_json: Json = False) -> None:
-    """List runs, children before their parents, else the one trained last first.
+def list_runs(globs: Globs = None, runs: o.Runs = "runs", as_json: Json = False) -> None:
+    """List runs, the newest first.
 
-    A run that says it is running, and that nobody trains, was killed: it is shown as stopped, and
-    can be resumed. Damaged runs are listed with the reason.
+    A child stands before its parents; else what was trained last comes first. A run that says it
+    is running, and that nobody trains, was killed: it is shown as stopped, and can be resumed.
+    Damaged runs are listed with the reason.
     """
-    rows, lineage = _rows(patterns or [], runs)
+    rows, lineage = _rows(globs or [], runs)
     if as_json:
         typer.echo(json.dumps([row.to_dict() for row in rows], indent=1, ensure_ascii=False))
         return
@@ -41,11 +42,14 @@ def list_runs(patterns: Globs = None, runs: o.Runs = "runs", as_json: Json = Fal
     typer.echo("\n".join([*lines, *_notes(rows, lineage)]))
 
 
-def tree(patterns: Globs = None, runs: o.Runs = "runs") -> None:
-    """Show which runs come from which, and at which step each was branched off."""
+def tree(globs: Globs = None, runs: o.Runs = "runs") -> None:
+    """Show which runs come from which.
+
+    The newest root comes first; each branch says at which step it left its parent.
+    """
     from rgan.runs.tree import tree_lines
 
-    rows, lineage = _rows(patterns or [], runs)
+    rows, lineage = _rows(globs or [], runs)
     if not rows:
         typer.echo(f"no runs in {runs}; make one with: rgan train icu")
         return

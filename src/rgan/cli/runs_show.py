@@ -17,7 +17,10 @@ RunNames = Annotated[list[str], typer.Argument(help="Paths, globs, beginnings of
 
 
 def show(run: RunName, runs: o.Runs = "runs", as_json: Json = False) -> None:
-    """Show all that is known of RUN: its origin, its training, its checkpoints, its results."""
+    """Show all that is known of a run.
+
+    Its origin, its training, its checkpoints, its results.
+    """
     from rgan.runs.details import details
     from rgan.runs.find import find_run
 
@@ -40,7 +43,7 @@ def _fold(line: str, width: int) -> list[str]:
 
 
 def compare(names: RunNames, runs: o.Runs = "runs", as_json: Json = False) -> None:
-    """Compare runs: only the settings that differ, then what came of each."""
+    """Compare runs: settings that differ, then results."""
     from rgan.runs.compare import compare as side_by_side
     from rgan.runs.select import select_each
 

@@ -7,9 +7,6 @@ after it the originals are moved one by one, and whoever comes next finishes tha
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,14 +17,14 @@ from rgan.errors import RunError
 from rgan.runs import atomic
 from rgan.runs.archive import Job, move_originals
 from rgan.runs.chain import chain
+from rgan.runs.copying import Say, copy_checkpoints, copy_figures, copy_rest
 from rgan.runs.folder import Run
 from rgan.runs.info import first_info, utc_now
-from rgan.runs.lineage import text, whole
+from rgan.runs.lineage import text
 from rgan.runs.lock import RunLock
 from rgan.runs.parts import Part, check_continuous, parts_of
 
 Finish = Callable[[Run], None]
-Say = Callable[[str], None]
 _FIELDS = ("status", "machine", "versions", "git", "data", "spec", "held_out")
 """What the last run's run.json says for the whole."""
 
@@ -135,103 +132,10 @@ def _build(folder: Path, wanted: Plan, job: Job, name: str, command: str, say: S
         lines = "".join(f"{line}\n" for part in wanted.parts for line in part.lines)
         atomic.write_text(run.history_jsonl, lines)
         for number, part in enumerate(wanted.parts):
-            _copy_figures(part, run.figures, first=not number)
-        _copy_checkpoints(wanted, run, say)
-        _copy_rest(wanted, run, say)
+            copy_figures(part, run.figures, first=not number)
+        copy_checkpoints(wanted.parts, wanted.last_good, run, say)
+        copy_rest(wanted.parts[-1], run, say)
         atomic.write_json(run.run_json, _info(wanted, job, run, name, command))
-
-
-def _copy_figures(part: Part, figures: Path, first: bool) -> None:
-    """The pictures of its part; they are numbered by the step, which goes on from run to run."""
-    for path in sorted(part.run.figures.glob("samples-*.png")):
-        digits = path.stem.removeprefix("samples-")
-        if digits.isdigit() and (part.begin < int(digits) or first) and int(digits) <= part.end:
-            _copy(path, figures / f"samples-{int(digits):08d}.png")
-
-
-def _copy_checkpoints(wanted: Plan, run: Run, say: Say) -> None:
-    """All good ones; where two runs have one of the same step, the younger run's."""
-    from rgan.runs.details import checkpoints
-
-    marks: dict[str, int] = {}
-    chosen: dict[int, Path] = {}
-    for part in wanted.parts:
-        for found in checkpoints(part.run.checkpoints):
-            step = found["step"]
-            if part.begin <= step <= part.end:
-                chosen[step] = part.run.checkpoints / f"{step:08d}"
-                marks |= dict.fromkeys(found["marks"], step)
-    chosen[whole(wanted.parts[-1].end)] = wanted.last_good
-    copied = []
-    for serial, (step, source) in enumerate(sorted(chosen.items()), start=1):
-        try:
-            _copy_checkpoint(source, run.checkpoints / f"{step:08d}", serial)
-            copied.append(step)
-        except RunError as error:
-            say(f"left out: {error.found}")
-    marks = {mark: step for mark, step in marks.items() if step in copied}
-    for mark, step in {**marks, "latest": wanted.parts[-1].end}.items():
-        atomic.write_text(run.checkpoints / mark, f"{step:08d}\n")
-
-
-def _copy_checkpoint(source: Path, target: Path, serial: int) -> None:
-    """One checkpoint, checked when it is copied; its serial number is that of its new place."""
-    from rgan.runs.sealed import read_checkpoint, seal
-
-    target.mkdir()
-    try:
-        document = json.loads((source / "state.json").read_bytes())
-        names = [str(name) for name in document["files"]]
-        if any(Path(name).name != name for name in names):
-            names = []  # which the check below refuses
-        for name in names:
-            _copy(source / name, target / name)
-        _copy(source / "state.json", target / "state.json")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        shutil.rmtree(target)
-        raise RunError(f'"{source}" is damaged: {error}') from error
-    try:
-        read_checkpoint(target)
-    except RunError as error:
-        shutil.rmtree(target)
-        raise RunError(error.found.replace(str(target), str(source))) from error
-    del document["sha256"]
-    atomic.write_bytes(target / "state.json", seal({**document, "serial": serial}))
-
-
-def _copy_rest(wanted: Plan, run: Run, say: Say) -> None:
-    """Of the last run: its configuration, its samples, and its evaluation if it is of the last
-    good checkpoint."""
-    last = wanted.parts[-1].run
-    _copy(last.config_toml, run.config_toml)
-    for path in sorted(last.samples.rglob("*")):
-        target = run.samples / path.relative_to(last.samples)
-        if path.is_file() and not path.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(path, target)
-    if not last.evaluation_json.is_file():
-        return
-    if wanted.parts[-1].end < max(map(int, _numbers(last.checkpoints)), default=0):
-        say("the evaluation is left out: it is of a checkpoint that is cut")
-        return
-    _copy(last.evaluation_json, run.evaluation_json)
-    for path in sorted(last.figures.glob("*.png")):
-        if not path.name.startswith("samples-") and path.name != "losses.png":
-            _copy(path, run.figures / path.name)
-
-
-def _numbers(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A file's content, on the disk; a link is not followed."""
-    if source.is_symlink():
-        raise RunError(f'"{source}" is a link', rule="a run's files are files")
-    with source.open("rb") as from_, target.open("wb") as to:
-        shutil.copyfileobj(from_, to, 1 << 20)
-        to.flush()
-        os.fsync(to.fileno())
 
 
 def _info(wanted: Plan, job: Job, run: Run, name: str, command: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from rgan.errors import RunError
 from rgan.runs.details import last_losses, seconds_trained
 from rgan.runs.folder import Run
 from rgan.runs.lineage import text
-from rgan.runs.summary import scores, summarise
+from rgan.runs.metric import scores
+from rgan.runs.summary import summarise
 
 ABSENT = None
 """Stands where a run does not have a setting or a number that another one has."""

@@ -14,8 +14,9 @@ from rgan.runs.folder import Run
 from rgan.runs.info import read_info
 from rgan.runs.lineage import Lineage, Member, text
 from rgan.runs.lock import holder
+from rgan.runs.metric import number, scores
 from rgan.runs.select import run_folders
-from rgan.runs.summary import number, scores, summarise
+from rgan.runs.summary import summarise
 
 _CHECKPOINT = re.compile(r"\d{8,}")
 _MARK = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

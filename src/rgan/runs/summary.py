@@ -19,6 +19,7 @@ from rgan.errors import RunError
 from rgan.runs.info import read_info
 from rgan.runs.lineage import Member, text, whole
 from rgan.runs.lock import holder
+from rgan.runs.metric import Metric, metric_of
 
 TAIL = 8192
 """Bytes of a history's end that are read: the last event is well within."""
@@ -27,20 +28,9 @@ LAST = 4
 """Lines of a history's end that are taken apart: one may be torn, one be a note."""
 STOPPED = "stopped"
 """Shown of a run whose run.json says running, and that nobody trains: killed, or crashed."""
-_MAIN = ("discriminative", "discriminative_legacy", "mmd2")
-"""An evaluation's main figure is the first of these that it has, or else its first."""
 _KIND = re.compile(r'^\[model\][^\[]*?^kind\s*=\s*"([a-z]+)"', re.MULTILINE | re.DOTALL)
 _TRAIN = re.compile(r"^\[train\](.*?)(?:^\[|\Z)", re.MULTILINE | re.DOTALL)
 _COUNT = re.compile(r"^(steps|epochs)\s*=\s*(\d{1,18})\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One number about a run: the metric's name, its value, the checkpoint's step if known."""
-
-    name: str
-    value: float
-    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +120,7 @@ def summarise(path: str | Path) -> Row:
         model=_first(_KIND, config),
         data=text(data.get("name")) if isinstance(data, Mapping) else "",
         progress=_progress(path / "history.jsonl", member, config),
-        metric=_metric(path, info),
+        metric=metric_of(path, info),
     )
 
 
@@ -227,35 +217,3 @@ def _events(lines: list[bytes]) -> list[Mapping[str, Any]]:
         if isinstance(event, dict):
             found.append(event)
     return found
-
-
-def _metric(path: Path, info: Mapping[str, Any]) -> Metric | None:
-    best = info.get("best")
-    if isinstance(best, Mapping) and text(best.get("metric")) and number(best.get("value")):
-        step = best.get("step")
-        at = whole(step) if isinstance(step, int) else None
-        return Metric(text(best["metric"]), float(best["value"]), at)
-    found = scores(path / "evaluation.json")
-    name = next((name for name in (*_MAIN, *found) if name in found), None)
-    return Metric(name, found[name]) if name else None
-
-
-def scores(evaluation_json: Path) -> dict[str, float]:
-    """The scores of an evaluation by name; none where there is no file that says them."""
-    try:
-        document = json.loads(evaluation_json.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    listed = document.get("scores") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        return {}
-    return {
-        text(score["name"]): float(score["value"])
-        for score in listed
-        if isinstance(score, dict) and text(score.get("name")) and number(score.get("value"))
-    }
-
-
-def number(value: Any) -> bool:
-    """Whether a JSON value is a number that can be shown."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -11,7 +11,7 @@ from rgan.report.board import Board
 from rgan.report.figures import draw_losses, make_gif
 from rgan.runs.combine import combine
 from rgan.runs.folder import Run
-from rgan.runs.summary import number
+from rgan.runs.metric import number
 from rgan.train.events import EpochEnded
 
 Say = Callable[[str], None]

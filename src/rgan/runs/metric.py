@@ -1,0 +1,56 @@
+"""The numbers that say how good a run is: its best metric, and the scores of its evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rgan.runs.lineage import text, whole
+
+_MAIN = ("discriminative", "discriminative_legacy", "mmd2")
+"""An evaluation's main figure is the first of these that it has, or else its first."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number about a run: the metric's name, its value, the checkpoint's step if known."""
+
+    name: str
+    value: float
+    step: int | None = None
+
+
+def metric_of(path: Path, info: Mapping[str, Any]) -> Metric | None:
+    """A run's best metric, or else the main figure of its evaluation; None where it has neither."""
+    best = info.get("best")
+    if isinstance(best, Mapping) and text(best.get("metric")) and number(best.get("value")):
+        step = best.get("step")
+        at = whole(step) if isinstance(step, int) else None
+        return Metric(text(best["metric"]), float(best["value"]), at)
+    found = scores(path / "evaluation.json")
+    name = next((name for name in (*_MAIN, *found) if name in found), None)
+    return Metric(name, found[name]) if name else None
+
+
+def scores(evaluation_json: Path) -> dict[str, float]:
+    """The scores of an evaluation by name; none where there is no file that says them."""
+    try:
+        document = json.loads(evaluation_json.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    listed = document.get("scores") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        return {}
+    return {
+        text(score["name"]): float(score["value"])
+        for score in listed
+        if isinstance(score, dict) and text(score.get("name")) and number(score.get("value"))
+    }
+
+
+def number(value: Any) -> bool:
+    """Whether a JSON value is a number that can be shown."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
