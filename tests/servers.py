@@ -160,6 +160,8 @@ class Line:
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 return
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             budget = [self.after] if self.cuts < self.times else [1 << 62]
             self._start(self._carry, client, server, budget)
             self._start(self._carry, server, client, budget)

@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rgan.runs.moving import rsync
-from rgan.runs.moving.ends import PARTIAL, End, Entry, joined
+from rgan.runs.moving.ends import PARTIAL, Entry, joined
 from rgan.runs.moving.faults import Damaged
 from rgan.runs.moving.manifest import Copied, Manifest
 from rgan.runs.moving.plan import CheckpointJob, FileJob
 from rgan.runs.moving.seals import STATE
 from rgan.runs.moving.survey import CHECKPOINTS, Copy
 
+_WORTH_NOTING = 8 << 20
+_WORTH_RSYNC = 1 << 20  # below, SFTP is done before rsync has begun
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -40,6 +42,7 @@ class Carrier:
         self.source, self.dest, self.manifest = source, dest, manifest
         self.progress = progress
         self.sent = 0  # bytes that went over the line
+        self._noted = 0  # of these, before the manifest was last written
 
     # -- one file ----------------------------------------------------------------------------
 
@@ -59,7 +62,11 @@ class Carrier:
             partial = self.dest.at(joined(folder, f"{PARTIAL}{known[:16]}-{name[-80:]}"))
             if digest is None:
                 self.dest.end.remove(partial)  # nothing says what it is the beginning of
-            digest = self._fill(path, partial, size, digest)
+            try:
+                digest = self._fill(path, partial, size, digest)
+            except (FileNotFoundError, Damaged):
+                self.dest.end.remove(partial)
+                raise
             self.dest.end.rename(partial, self.dest.at(path))
         else:
             digest = self._put(path, size, digest)
@@ -143,6 +150,12 @@ class Carrier:
         digest = hashlib.sha256(data).hexdigest()
         self.manifest.note(path, Copied(stamp, there.stamp, digest, len(data)))
 
+    def note(self) -> None:
+        """Writes the manifest, where so much has been copied that it is worth it."""
+        if self.sent - self._noted >= _WORTH_NOTING:
+            self.manifest.write(self.dest.end, self.dest.path)
+            self._noted = self.sent
+
     # -- one checkpoint ----------------------------------------------------------------------
 
     def checkpoint(self, job: CheckpointJob) -> None:
@@ -154,24 +167,29 @@ class Carrier:
         """
         path = f"{CHECKPOINTS}/{job.name}"
         if self.dest.end.renames:
-            self._gather(job, path)
+            folder = self.dest.at(f"{CHECKPOINTS}/{PARTIAL}{job.seal.sha256[:16]}")
+            try:
+                self._gather(job, path, folder)
+            except (FileNotFoundError, Damaged):
+                self.dest.end.remove(folder)  # nothing will ever complete it
+                raise
         else:
             self._put_checkpoint(job, path)
         marker = path if self.dest.end.renames else f"{path}/{STATE}"
         there = self.dest.end.entry(self.dest.at(marker)) or Entry("folder")
         self.manifest.note(path, Copied(job.stamp, there.stamp, job.seal.sha256, job.seal.bytes))
 
-    def _gather(self, job: CheckpointJob, path: str) -> None:
+    def _gather(self, job: CheckpointJob, path: str, folder: str) -> None:
         end = self.dest.end
-        folder = self.dest.at(f"{CHECKPOINTS}/{PARTIAL}{job.seal.sha256[:16]}")
         end.make_folder(folder)
-        by_rsync = rsync.fetch(
-            *(self.source.end, self.source.at(path), end, folder),
-            list(job.seal.files),
-            self.progress,
-        )
-        self.sent += by_rsync
-        self.progress(-by_rsync)  # each file is counted when it has been checked
+        if job.seal.bytes >= _WORTH_RSYNC:
+            by_rsync = rsync.fetch(
+                *(self.source.end, self.source.at(path), end, folder),
+                list(job.seal.files),
+                self.progress,
+            )
+            self.sent += by_rsync
+            self.progress(-by_rsync)  # each file is counted when it has been checked
         for name, (size, digest) in job.seal.files.items():
             self._fill(joined(path, name), joined(folder, name), size, digest)
         end.write_from(joined(folder, STATE), 0, [job.seal.data])
@@ -200,20 +218,6 @@ class Carrier:
         self.progress(len(job.seal.data))
         for name in job.seal.files:
             self.manifest.copied.pop(joined(path, name), None)
-
-
-def clean(end: End, path: str) -> None:
-    """Removes what earlier copies of this run left unfinished and nothing needs any more."""
-    if not end.renames:
-        return
-    for folder in ("", CHECKPOINTS, "figures", "samples", "tensorboard"):
-        try:
-            names = end.listing(joined(path, folder))
-        except FileNotFoundError:
-            continue
-        for name in names:
-            if name.startswith(PARTIAL):
-                end.remove(joined(path, folder, name))
 
 
 def _first(size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rgan.errors import RunError
 from rgan.runs import atomic
-from rgan.runs.moving.faults import explained
+from rgan.runs.moving.faults import explained, writing
 
 CHUNK = 1 << 20
 PARTIAL = f"{atomic.TEMPORARY}sync-"  # begins the name of what is on its way
@@ -58,6 +58,10 @@ class End(ABC):
     def explained(self):  # type: ignore[no-untyped-def]  # a context manager
         """Errors of this end become those of this package."""
         return explained(self.shown, self.secrets)
+
+    def writing(self):  # type: ignore[no-untyped-def]  # a context manager
+        """The same while something is written."""
+        return writing(self.shown, self.secrets)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -117,6 +121,8 @@ class End(ABC):
                     raise
                 continue  # gone since its parent was listed
             for name, entry in names.items():
+                if not name:
+                    continue  # an object store may hold "a//b"; it would lead to "a" for ever
                 below = joined(here, name)
                 found[below] = entry
                 if entry.kind == "folder" and enter(below):

@@ -70,8 +70,28 @@ def explained(shown: str, secrets: Iterable[str] = ()) -> Iterator[None]:
         yield
     except (RganError, FileNotFoundError):
         raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(str(error)) from error
     except Exception as error:
         raise translated(error, shown, secrets) from error
+
+
+@contextlib.contextmanager
+def writing(shown: str, secrets: Iterable[str] = ()) -> Iterator[None]:
+    """As ``explained``; and what is written into has to be there.
+
+    Raises:
+        RunError: the folder or the bucket has gone, or never was.
+    """
+    with explained(shown, secrets):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise RunError(
+                f'"{shown}" cannot be written: {scrubbed(str(error), secrets)}',
+                rule="the bucket, or the folder, is there",
+                repair="make it first, or look at the address again",
+            ) from error
 
 
 def translated(error: Exception, shown: str, secrets: Iterable[str] = ()) -> RunError:

@@ -185,8 +185,8 @@ def open_end(place: Place) -> End:
         return LocalEnd(place.path, place.shown)
     with explained(place.shown, place.secrets):
         try:
-            from rgan.runs.moving.remote import open_remote
             from rgan.runs.moving.ssh import open_ssh
+            from rgan.runs.moving.store import open_remote
 
             return open_ssh(place) if place.kind == "ssh" else open_remote(place)
         except ImportError as error:

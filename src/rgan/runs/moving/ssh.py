@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import select
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,8 +28,9 @@ from rgan.errors import InputError
 from rgan.runs.moving import faults
 from rgan.runs.moving.ends import End
 from rgan.runs.moving.places import Place
-from rgan.runs.moving.remote import SftpEnd
+from rgan.runs.moving.sftp import SftpEnd
 
+_DIGEST = re.compile(r"[0-9a-f]{64}(?=\s)")
 _SILENT = 60.0  # seconds without an answer after which the line counts as cut
 
 # what paramiko logs, the errors say; without a handler Python would print it
@@ -53,7 +56,10 @@ class KnownHostsSftp(SFTPFileSystem):  # type: ignore[misc, unused-ignore]
         self.client.set_missing_host_key_policy(self.host_key_policy)
         try:
             self.client.connect(self.host, **{**waits, **options})
-            self.client.get_transport().set_keepalive(15)
+            transport = self.client.get_transport()
+            transport.set_keepalive(15)
+            with contextlib.suppress(OSError, AttributeError):  # small questions go out at once
+                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.ftp = self.client.open_sftp()
         except BaseException:
             self.client.close()
@@ -81,16 +87,42 @@ def open_sftp(place: Place) -> End:
             f'"{error.filename}" is not there', rule="key_filename and known_hosts name files"
         ) from error
 
-    def run_there(words: list[str]) -> str | None:
-        try:
-            _, output, _ = fs.client.exec_command(shlex.join(words), timeout=_SILENT)
-            answer = output.read().decode(errors="replace")
-            return answer if output.channel.recv_exit_status() == 0 else None
-        except Exception:  # whatever it was, reading the file tells more
-            return None
+    def shell() -> tuple[Any, Any]:
+        stdin, stdout, _ = fs.client.exec_command("sh", timeout=_SILENT)
+        return stdin, stdout
 
     root = KnownHostsSftp._strip_protocol(place.path) or "/"
-    return SftpEnd(fs, root, place.shown, place.secrets, run_there, fs.client.close)
+    return SftpEnd(fs, root, place.shown, place.secrets, Shell(shell), fs.client.close)
+
+
+class Shell:
+    """A shell on the other machine that is asked for checksums, one question after another.
+
+    Args:
+        start: gives the shell's input and output.
+    """
+
+    def __init__(self, start: Callable[[], tuple[Any, Any]]) -> None:
+        self._start = start
+        self._streams: tuple[Any, Any] | None = None
+        self._works = True
+
+    def sha256(self, path: str) -> str | None:
+        """The SHA-256 of a file, None where only SFTP is allowed or there is no such program."""
+        if not self._works:
+            return None
+        try:
+            self._streams = self._streams or self._start()
+            stdin, stdout = self._streams
+            stdin.write(f"sha256sum -- {shlex.quote(path)} 2>/dev/null || echo none\n".encode())
+            stdin.flush()
+            answer = stdout.readline()
+        except Exception:  # whatever it was, reading the file tells more
+            answer = b""
+        text = answer.decode("ascii", "replace") if isinstance(answer, bytes) else str(answer)
+        found = _DIGEST.match(text.lstrip("\\"))
+        self._works = found is not None or text == "none\n"
+        return found[0] if found is not None else None
 
 
 # -- the ssh program ---------------------------------------------------------------------------
@@ -107,27 +139,40 @@ class SshEnd(SftpEnd):
     def __init__(
         self, fs: Any, place: Place, ssh: list[str], host: str, close: Callable[[], None]
     ) -> None:
-        super().__init__(fs, place.path, place.shown, place.secrets, self._run, close)
-        self.ssh, self.host = ssh, host
+        super().__init__(fs, place.path, place.shown, place.secrets, Shell(self._shell), self._end)
+        self.ssh, self.host, self._close_pipe = ssh, host, close
+        self._shells: list[subprocess.Popen[bytes]] = []
         self._rsync: bool | None = None
 
-    def _run(self, words: list[str]) -> str | None:
-        command = [*self.ssh, "--", self.host, shlex.join(words)]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
-            )
-        except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-            return None
-        return done.stdout if done.returncode == 0 else None
+    def _shell(self) -> tuple[Any, Any]:
+        pipe = subprocess.PIPE
+        command = [*self.ssh, "--", self.host, "sh"]
+        shell = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        self._shells.append(shell)
+        return shell.stdin, shell.stdout
+
+    def _end(self) -> None:
+        for shell in self._shells:
+            shell.terminate()
+            with contextlib.suppress(OSError):  # what was not sent is of no use now
+                shell.communicate()
+        self._close_pipe()
 
     @property
     def has_rsync(self) -> bool:
         """Whether both machines have rsync."""
         if self._rsync is None:
-            here = shutil.which("rsync") is not None
-            self._rsync = here and self._run(["rsync", "--version"]) is not None
+            self._rsync = shutil.which("rsync") is not None and self._has_rsync_there()
         return self._rsync
+
+    def _has_rsync_there(self) -> bool:
+        command = [*self.ssh, "--", self.host, "rsync --version"]
+        quiet = subprocess.DEVNULL
+        try:
+            done = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
 
 
 def open_ssh(place: Place) -> End:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rgan.errors import RunError
 from rgan.runs.info import SCHEMA
-from rgan.runs.moving.ends import End, Entry, joined
+from rgan.runs.moving.ends import PARTIAL, End, Entry, joined
 
 RUN_JSON, HISTORY, LOCK, MANIFEST = "run.json", "history.jsonl", "lock.json", ".sync.json"
 CHECKPOINTS = "checkpoints"
@@ -34,6 +34,7 @@ class Copy:
         info: the same, parsed.
         tree: every file, folder and link in it by its path, but for what is in checkpoints.
         unsafe: names that were left out because they cannot be trusted.
+        unfinished: what an earlier copy left on its way.
     """
 
     end: End
@@ -42,6 +43,7 @@ class Copy:
     info: Mapping[str, Any] = field(repr=False)
     tree: dict[str, Entry] = field(repr=False)
     unsafe: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -104,9 +106,9 @@ class Copy:
         self.end.refresh()
         here = f"{CHECKPOINTS}/"
         kept = {path: entry for path, entry in self.tree.items() if not path.startswith(here)}
-        found, unsafe = _tree(self.end, self.path)
+        found, self.unsafe, self.unfinished = _tree(self.end, self.path)
         new = {path: entry for path, entry in found.items() if path.startswith(here)}
-        self.tree, self.unsafe = kept | new, unsafe
+        self.tree = kept | new
 
 
 def is_safe(name: str) -> bool:
@@ -153,22 +155,21 @@ def read_copy(end: End, path: str) -> Copy | None:
     try:
         data = end.read(joined(path, RUN_JSON), _RUN_JSON_BYTES)
         info = parse_info(data, f'"{joined(path, RUN_JSON)}" in "{end.shown}"')
-        tree, unsafe = _tree(end, path)
+        found = _tree(end, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return Copy(end, path, data, info, tree, unsafe)
+    return Copy(end, path, data, info, *found)
 
 
 def unfinished_copy(end: End, path: str) -> Copy:
     """What is in a folder that is to become a copy: nothing, or what an earlier copy left."""
     try:
-        tree, unsafe = _tree(end, path)
+        return Copy(end, path, b"", {}, *_tree(end, path))
     except FileNotFoundError:
-        tree, unsafe = {}, []
-    return Copy(end, path, b"", {}, tree, unsafe)
+        return Copy(end, path, b"", {}, {})
 
 
-def _tree(end: End, path: str) -> tuple[dict[str, Entry], list[str]]:
+def _tree(end: End, path: str) -> tuple[dict[str, Entry], list[str], list[str]]:
     in_store = not end.renames  # where one question has told all names already
 
     def enter(below: str) -> bool:
@@ -183,7 +184,8 @@ def _tree(end: End, path: str) -> tuple[dict[str, Entry], list[str]]:
     for name in {*unsafe, *hidden}:
         if name != LOCK:
             del found[name]
-    return found, sorted(name for name in unsafe if name not in hidden)
+    ours = [name for name in hidden if name.rpartition("/")[2].startswith(PARTIAL)]
+    return found, sorted(set(unsafe) - set(hidden)), ours
 
 
 def _safe_path(path: str) -> bool:
