@@ -82,7 +82,7 @@ def test_tails_after_the_last_good_checkpoint_are_cut(tmp_path: Path) -> None:
     run = combine(runs, say=said.append)
     assert epochs(run)[-1] == (7, 70)
     assert not (run.figures / "samples-00000080.png").exists()
-    assert any("c: 2 events after step 70" in line for line in said)
+    assert any("c: what came after step 70" in line for line in said)
 
 
 def test_a_damaged_last_checkpoint_is_passed_over(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_the_command_combines_and_draws(tmp_path: Path) -> None:
     line_of(tmp_path, tail=10)
     answer = rgan("runs", "combine", "[abc]", "--runs", tmp_path, "--dry-run")
     assert answer.code == 0 and "b  steps 20 to 40" in answer.out
-    assert "1 events after step 70 are left out" in answer.out
+    assert "what came after step 70 is left out (1 events)" in answer.out
     assert not (tmp_path / "archive").exists()
     answer = rgan("runs", "combine", "c", "a", "b", "--name", "my line", "--runs", tmp_path)
     assert answer.code == 0, answer.err

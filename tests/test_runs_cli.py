@@ -67,7 +67,7 @@ def test_a_run_is_running_only_while_its_lock_is_held(tmp_path: Path) -> None:
         assert "held by process" in rgan("runs", "show", run.path).out
     assert listed("--runs", tmp_path)[0]["status"] == "stopped"
     said = rgan("runs", "list", "--runs", tmp_path).out
-    assert "stopped: killed or crashed" in said and "--resume mine" in said
+    assert "stopped: killed or crashed" in said and f"--resume {run.path}" in said
 
 
 def test_damaged_runs_are_listed_with_the_reason(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -142,7 +143,7 @@ def _lines(rows: list[Row], lineage: Lineage, width: int) -> list[str]:
 def _notes(rows: list[Row], lineage: Lineage) -> list[str]:
     notes = [f"damaged: {row.damage}" for row in rows if row.damage]
     notes += lineage.notes
-    stopped = [row.name for row in rows if row.status == "stopped"]
+    stopped = [shlex.quote(str(row.path)) for row in rows if row.status == "stopped"]
     if stopped:
         notes.append(f"stopped: killed or crashed; go on with: rgan train --resume {stopped[0]}")
     return ["", *notes] if notes else []

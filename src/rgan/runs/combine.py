@@ -71,7 +71,7 @@ def plan(runs: list[Run]) -> Plan:
     parts = parts_of(line, checkpoint.step)
     notes = [checkpoint.warning] if checkpoint.warning else []
     notes += [
-        f"{part.run.path.name}: {part.dropped} events after step {part.end:,} are left out"
+        f"{part.member.name}: what came after step {part.end:,} is left out ({part.dropped} events)"
         for part in parts
         if part.dropped
     ]
