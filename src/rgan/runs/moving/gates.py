@@ -95,15 +95,15 @@ class Gate:
             RunError: its lock is held; or, on another machine, is there.
         """
         shown = f"{self.there.shown.rstrip('/')}/{dest.path}".rstrip("/")
+        if LOCK not in dest.tree:
+            return
         if self.dest.local is not None:
             who = holder(self.dest.local / dest.path)
             if who is None or who.alive is False:
                 return
             found = f'"{shown}" is being trained by {who}'
-        elif LOCK in dest.tree:
-            found = f'"{shown}" has a {LOCK}: somebody may be training it'
         else:
-            return
+            found = f'"{shown}" has a {LOCK}: somebody may be training it'
         raise RunError(
             found,
             rule="one process at a time writes a run",

@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 from pathlib import Path
 
-from rgan.errors import RunError
+from rgan.errors import RunError, StorageError
 from rgan.runs.moving.ancestry import Standing
 from rgan.runs.moving.carry import Carrier
 from rgan.runs.moving.ends import End
@@ -95,8 +95,8 @@ class Round:
                     break
                 source = again
             outcome.notes.append("was resumed or deleted just now; the next round takes it")
-        except ConnectionLost:
-            raise
+        except (ConnectionLost, StorageError):
+            raise  # it would be so for every run
         except RunError as error:
             outcome.refused = error
         return outcome
