@@ -139,7 +139,7 @@ def _find_spec(run: Run) -> tuple[str, Any]:
         "checkpoint is there to ask",
         rule='run.json has "spec"; versions before wrote none',
         reason="the sizes of the networks follow from the configuration and from the data",
-        repair=f"rgan train --resume {run.path} writes it, where a checkpoint is put back",
+        repair=f'put a checkpoint of the run back into "{run.checkpoints}"',
     )
     store = CheckpointStore(run.checkpoints)
     if not store.steps():

@@ -20,6 +20,7 @@ from torch.export import Dim, ExportedProgram
 from rgan.errors import InputError
 from rgan.workflow.exporting.about import KEY
 from rgan.workflow.exporting.module import Sampler
+from rgan.workflow.exporting.recurrence import shapes_at_once
 
 OPSET = 20
 EXTRA_FILE = f"{KEY}.json"
@@ -34,7 +35,7 @@ def export_program(sampler: Sampler, example: dict[str, Tensor]) -> ExportedProg
     """
     n = Dim("N", min=1)
     # strict: the layers ask for len(x), which only reading the code itself keeps open for any N.
-    with _quiet():
+    with quiet(), shapes_at_once():
         program = torch.export.export(
             sampler, (), example, dynamic_shapes={name: {0: n} for name in example}, strict=True
         )
@@ -50,7 +51,7 @@ def export_program(sampler: Sampler, example: dict[str, Tensor]) -> ExportedProg
 def to_torch(program: ExportedProgram, about: dict[str, Any]) -> bytes:
     """A .pt2 archive, with the description as the extra file ``rgan.json``."""
     buffer = io.BytesIO()
-    with _quiet():
+    with quiet():
         torch.export.save(program, buffer, extra_files={EXTRA_FILE: _text(about)})
     return buffer.getvalue()
 
@@ -66,7 +67,7 @@ def to_onnx(program: ExportedProgram, sampler: Sampler, about: dict[str, Any]) -
 
     names = [port.name for port in sampler.inputs()]
     made = [port.name for port in sampler.outputs()]
-    with _quiet():
+    with quiet(), shapes_at_once():
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -119,7 +120,7 @@ def _text(about: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporters' remarks on themselves, which no user can do anything about."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     loggers.append(logging.getLogger("torch.onnx._internal.exporter._registration"))

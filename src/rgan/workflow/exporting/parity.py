@@ -28,7 +28,8 @@ Runner = Callable[[Arrays], Mapping[str, NDArray[Any]]]
 TOLERANCE = 1e-4
 """Largest difference of a value, as a share of what its feature spans."""
 MOST_STEPPED = 1e-3
-"""Share of rounded values that may come out one step beside: they stood between two."""
+"""Share of a feature's values that may be rounded one step beside, for they stood between two; a
+single one is let pass, since of few values one is much."""
 MOST_DECIDED = 0.01
 """Share of sequences in which a decision (observed or not, a level) may fall otherwise."""
 
@@ -40,7 +41,8 @@ class Parity:
     Args:
         sequences: how many were compared.
         largest: largest difference of a value, as a share of what its feature spans.
-        stepped: share of values that were rounded to the neighbouring step.
+        stepped: share of values that were rounded to the neighbouring step, of the feature with the
+            most, its first such value aside.
         decided: share of sequences in which something was decided otherwise; their values are not
             compared, since all that follows from a decision differs.
     """
@@ -62,7 +64,7 @@ class Parity:
     def __str__(self) -> str:
         return (
             f"largest difference {self.largest:.1e} of a feature's span, "
-            f"{self.stepped:.2%} of the values rounded one step beside, "
+            f"at most {self.stepped:.2%} of a feature's values rounded one step beside, "
             f"{self.decided:.2%} of {self.sequences} sequences decided otherwise"
         )
 
@@ -138,15 +140,15 @@ def compare(made: Mapping[str, NDArray[Any]], real: Sequences, trained: Trained)
         free = [column for column, span in enumerate(ranges.static) if span is not None]
         spans = tuple(span for span in ranges.static if span is not None)
         pairs.append((made["static"][:, free], real.static[:, free], spans))
-    largest, stepped, count = 0.0, 0, 0
+    largest, stepped = 0.0, 0.0
     for ours, theirs, spans in pairs:
         for column, span in enumerate(spans):
             a, b = ours[same_N][..., column].ravel(), theirs[same_N][..., column].ravel()
             known = ~np.isnan(b)
             difference, flips = _apart(a[known], b[known], span, rounding)
-            largest, stepped = max(largest, difference), stepped + flips
-            count += int(known.sum())
-    return Parity(len(real), largest, stepped / max(1, count), 1 - float(same_N.mean()))
+            largest = max(largest, difference)
+            stepped = max(stepped, max(0, flips - 1) / max(1, int(known.sum())))
+    return Parity(len(real), largest, stepped, 1 - float(same_N.mean()))
 
 
 def _apart(
