@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
-from rgan import __version__
 from rgan.layouts import layout_to_dict
+from rgan.runs.info import versions
 from rgan.transforms.conditions import ClassCondition, ContinuousCondition
 from rgan.transforms.packing import Packer
 from rgan.workflow.exporting.module import Port, Sampler
@@ -37,7 +35,7 @@ def describe(
     """
     return {
         "format": FORMAT,
-        "made_by": {"rgan": __version__, "torch": torch.__version__},
+        "made_by": {name: versions()[name] for name in ("rgan", "torch")},
         "run": run,
         "checkpoint_step": step,
         "weights": "averaged" if averaged else "last",
