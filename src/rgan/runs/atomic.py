@@ -7,16 +7,20 @@ reader, or a machine that loses its power, sees the old content or the new, neve
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rgan.errors import StorageError
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""For opening what is written to in place: a stranger's run may hold a link to somewhere else."""
 TEMPORARY = ".tmp-"  # begins the name of what is being written
 REPLACED = ".old-"  # begins the name of a folder while another takes its place
 
@@ -72,6 +76,48 @@ def write_json(path: str | Path, data: Any) -> None:
         TypeError, ValueError: the data has no JSON form; nothing is written.
     """
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """Reads a file that a stranger may have put there, which is neither a pipe nor without end.
+
+    Args:
+        path: the file.
+        most: the most bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger.
+    """
+    # A pipe that nobody writes to would be waited for.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, over {most:,}")
+        return file.read(most)
+
+
+def read_json(path: str | Path, most: int) -> Any:
+    """Reads JSON that can be written again: no NaN, no half letters, no thousandfold nesting.
+
+    Raises:
+        OSError: as ``read_bytes``.
+        ValueError: it is not such JSON.
+    """
+    text = read_bytes(path, most).decode("utf-8")
+    try:
+        data = json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if "\\ud" in text.lower():
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
+    return data
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"it holds {name}")
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -37,7 +37,7 @@ from rgan.runs.sealed import (
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
-_FOLDER = re.compile(r"\d{8,}")
+_FOLDER = re.compile(r"[0-9]{8,20}")
 
 
 class CheckpointStore:
@@ -157,7 +157,7 @@ class CheckpointStore:
         found = {}
         for path in sorted(self.folder.iterdir()):
             if path.is_file() and NAME.fullmatch(path.name):
-                text = path.read_text(encoding="utf-8", errors="replace").strip()
+                text = _line(path)
                 if _FOLDER.fullmatch(text):
                     found[path.name] = text
         return found
@@ -226,6 +226,13 @@ class CheckpointStore:
             rule="a checkpoint is written while training goes on",
             repair="train the run for longer, or choose another: rgan runs list",
         )
+
+
+def _line(path: Path) -> str:
+    try:
+        return atomic.read_bytes(path, 1024).decode("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _passed_over(problems: list[str], step: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rgan.errors import ConfigError, InputError, RunError
 from rgan.runs import toml
-from rgan.runs.atomic import TEMPORARY, write_json, write_text
+from rgan.runs.atomic import TEMPORARY, read_bytes, write_json, write_text
 from rgan.runs.history import History
 from rgan.runs.info import checked, first_info, iso, read_info, utc_now
 
@@ -249,9 +249,8 @@ class Run:
             RunError: it is missing or damaged.
         """
         try:
-            return toml.loads(
-                self.config_toml.read_text(encoding="utf-8"), source=f'"{self.config_toml}"'
-            )
+            text = read_bytes(self.config_toml, 2**20).decode("utf-8")
+            return toml.loads(text, source=f'"{self.config_toml}"')
         except FileNotFoundError as error:
             raise RunError(
                 f'"{self.config_toml}" is missing', rule="a run holds its configuration"

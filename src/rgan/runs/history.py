@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rgan.errors import RunError
-from rgan.runs.atomic import explain_os_errors, write_bytes
+from rgan.runs.atomic import NO_LINK, explain_os_errors, read_bytes, write_bytes
+from rgan.runs.info import is_step
+
+MOST_BYTES = 2**30
+"""Of the file: more than a hundred million steps leave behind."""
 
 
 class History:
@@ -68,8 +73,12 @@ class History:
         """
         self.flush()
         if self.path.exists():
-            with explain_os_errors(self.path), self.path.open("rb+") as file:
-                os.fsync(file.fileno())
+            with explain_os_errors(self.path):
+                handle = os.open(self.path, os.O_WRONLY | NO_LINK)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
 
     def read(self) -> list[dict[str, Any]]:
         """All events in order; none where there is no file yet.
@@ -100,7 +109,7 @@ class History:
 
     def _good_lines(self) -> list[bytes]:
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            lines = read_bytes(self.path, MOST_BYTES).split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -111,13 +120,13 @@ class History:
                 raise RunError(
                     f'line {number} of "{self.path}" is not an event: {line[:60]!r}',
                     rule='every line is one JSON object, {"event": ..., "step": ...}',
-                    repair=f"sed -i {number}d '{self.path}'",
+                    repair=f"sed -i {number}d {shlex.quote(str(self.path))}",
                 )
         return [*lines, torn] if _is_event(torn) else lines
 
     def _write(self, data: bytes) -> None:
         """Adds all of ``data``, after which nothing waits, or none of it."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK, 0o644)
         try:
             begin, done = os.fstat(handle).st_size, 0
             try:
@@ -134,20 +143,50 @@ class History:
         """Makes the file end in a whole line."""
         if not self.path.exists():
             return
-        with self.path.open("rb+") as file:
-            data = file.read()
-            torn = data[data.rfind(b"\n") + 1 :]
+        data = read_bytes(self.path, MOST_BYTES)
+        torn = data[data.rfind(b"\n") + 1 :]
+        if not torn:
+            return
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | NO_LINK)
+        try:
             if _is_event(torn):
-                file.write(b"\n")
-            elif torn:
-                file.truncate(len(data) - len(torn))
+                os.write(handle, b"\n")
+            else:
+                os.ftruncate(handle, len(data) - len(torn))
+        finally:
+            os.close(handle)
 
 
 def _is_event(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:  # of which the errors of JSON and of UTF-8 are kinds
+        event = json.loads(line)
+        if b"\\ud" in line.lower():
+            json.dumps(event, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):  # of which the errors of JSON and of UTF-8 are kinds
         return False
+    if not isinstance(event, dict) or not is_step(event.get("step", 0)):
+        return False
+    if event.get("event") == "started":
+        return "step" in event
+    return event.get("event") != "epoch" or _is_epoch(event)
+
+
+def _is_epoch(event: dict[str, Any]) -> bool:
+    """Whether an event of the end of an epoch has what figures and tables are made of."""
+    losses, rates = event.get("losses", {}), event.get("rates", {})
+    return (
+        "step" in event
+        and is_step(event.get("epoch", 0))
+        and isinstance(losses, dict)
+        and isinstance(rates, dict)
+        and all(map(_is_number, [*losses.values(), *rates.values()]))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    if value is None or isinstance(value, float):
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _plain(data: Any) -> Any:

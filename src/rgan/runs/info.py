@@ -6,7 +6,6 @@ and the user's are left out, since runs are shared.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import secrets
@@ -19,9 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from rgan.errors import RunError
+from rgan.runs.atomic import read_json
 
 SCHEMA = 1
 STATUSES = ("running", "finished", "interrupted", "failed")
+MOST_BYTES = 2**26
+"""Of run.json: far more than rgan writes."""
+MOST_STEPS = 2**53
 _OWN_FIELDS = ("schema", "id", "created", "updated")
 
 
@@ -130,7 +133,7 @@ def read_info(path: Path) -> dict[str, Any]:
         RunError: it is missing, damaged, or of a newer version.
     """
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json(path, MOST_BYTES)
     except FileNotFoundError as error:
         raise RunError(f'"{path}" is missing', rule="a run is a folder with run.json") from error
     except OSError as error:
@@ -149,7 +152,29 @@ def read_info(path: Path) -> dict[str, Any]:
     missing = [name for name in ("id", "name", "created", "segments") if name not in info]
     if missing:
         raise _damaged(path, f"it has no {', '.join(missing)}")
+    for name in ("id", "name", "created"):
+        if not isinstance(info[name], str):
+            raise _damaged(path, f"its {name} is {info[name]!r:.60}")
+    segments, data = info["segments"], info.get("data")
+    if not isinstance(segments, list) or not all(map(_is_segment, segments)):
+        raise _damaged(path, "its segments are not a list of stretches of training")
+    if not isinstance(data, dict | None):
+        raise _damaged(path, f"its data is {data!r:.60}")
     return info
+
+
+def is_step(number: Any) -> bool:
+    """Whether a value read from a file can be a number of steps."""
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MOST_STEPS
+
+
+def _is_segment(segment: Any) -> bool:
+    return (
+        isinstance(segment, dict)
+        and isinstance(segment.get("started"), str)
+        and is_step(segment.get("from_step", 0))
+        and is_step(segment.get("to_step", 0))
+    )
 
 
 def _damaged(path: Path, how: str) -> RunError:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from rgan.errors import RunError
-from rgan.runs.atomic import TEMPORARY, explain_os_errors
+from rgan.runs.atomic import NO_LINK, TEMPORARY, explain_os_errors, read_bytes
 from rgan.runs.info import utc_now
 
 try:
@@ -31,8 +31,10 @@ except ImportError:  # Windows: the process's number and the file's time have to
     fcntl = None  # type: ignore[assignment]
 
 NAME = "lock.json"
+_WRITTEN = (NAME, "history.jsonl", "checkpoints", "figures", "samples", "tensorboard")
 RENEW_SECONDS = 30.0
 STALE_SECONDS = 300.0
+MOST_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,15 @@ def holder(run: str | Path) -> Holder | None:
 
 def _holder(path: Path, clock: Callable[[], float]) -> Holder | None:
     try:
+        data = _parse(read_bytes(path, MOST_BYTES))
         with path.open("rb") as file:
-            data = _parse(file.read())
             held = _is_held(file.fileno())
             renewed = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
     except OSError as error:
         raise RunError(f'"{path}" cannot be read: {error.strerror}') from error
-    since, host = str(data.get("since", "?")), str(data.get("host", "?"))
+    since, host = _words(data.get("since", "?")), _words(data.get("host", "?"))
     alive = _alive(data, held, clock() - renewed)
     return Holder(host, _whole(data.get("pid")), since, alive)
 
@@ -100,6 +102,7 @@ class RunLock:
         self._done = threading.Event()
 
     def __enter__(self) -> RunLock:
+        _check_no_links(self.run)
         with explain_os_errors(self.path):
             before = _holder(self.path, self._disk_clock)
             if before is not None and before.alive is None:
@@ -128,7 +131,7 @@ class RunLock:
     def is_mine(self) -> bool:
         """Whether this process still has the lock, which somebody may have deleted or taken."""
         try:
-            return _parse(self.path.read_bytes()).get("token") == self._token
+            return _parse(read_bytes(self.path, MOST_BYTES)).get("token") == self._token
         except OSError:
             return False
 
@@ -151,7 +154,7 @@ class RunLock:
         """The file, locked. Somebody who only looks at the lock has it for an instant, and one who
         gives it up deletes the file, so a few attempts are made."""
         for _ in range(20):
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o644)
             if _take(file) and _is_at(file, self.path):
                 return file
             os.close(file)
@@ -171,6 +174,22 @@ class RunLock:
         while not self._done.wait(RENEW_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(self._file)
+
+
+def _check_no_links(run: Path) -> None:
+    """Refuse a run whose own files lie elsewhere: a stranger's could overwrite anything.
+
+    Raises:
+        RunError: names the link.
+    """
+    for name in _WRITTEN:
+        if (run / name).is_symlink():
+            raise RunError(
+                f'"{run / name}" is a link to "{(run / name).readlink()}"',
+                rule="what is written to a run lies in its own folder",
+                reason="a run from somewhere else could have any file overwritten",
+                repair=f"put what it leads to in its place, or link the whole run folder: {run}",
+            )
 
 
 def _mine(token: str) -> dict[str, Any]:
@@ -201,7 +220,13 @@ def _parse(content: bytes) -> dict[str, Any]:
 
 
 def _whole(number: Any) -> int:
-    return number if isinstance(number, int) and not isinstance(number, bool) else 0
+    good = isinstance(number, int) and not isinstance(number, bool) and 0 < number < 2**31
+    return number if good else 0
+
+
+def _words(value: Any) -> str:
+    """Text that may be printed, whoever wrote it."""
+    return "".join(letter for letter in str(value)[:100] if letter.isprintable())
 
 
 def _take(file: int) -> bool:

@@ -6,10 +6,11 @@ the size and SHA-256 of each tensor file, sha256 is of everything else in the do
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,20 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from rgan.errors import RunError
+from rgan.errors import RganError, RunError
+from rgan.runs.atomic import read_bytes
+from rgan.runs.info import is_step
 
 Tensors = dict[str, dict[str, torch.Tensor]]
 
 SCHEMA = 1
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+MOST_BYTES = 2**28
+"""Of state.json, far more than rgan writes."""
+_STRANGE = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError),
+    *(RuntimeError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True)
@@ -74,43 +83,99 @@ def read_checkpoint(path: Path) -> Checkpoint:
     document = _read_state(path / "state.json")
     tensors: Tensors = {}
     for name, expected in document["files"].items():
-        data = _bytes_of(path / name)
+        data = _bytes_of(path / name, expected["bytes"])
         if len(data) != expected["bytes"]:
             raise _damaged(path / name, f"it has {len(data)} of {expected['bytes']} bytes")
         if hashlib.sha256(data).hexdigest() != expected["sha256"]:
             raise _damaged(path / name, "its content is not what was written (SHA-256 differs)")
         try:
             tensors[Path(name).stem] = safetensors.torch.load(data)
-        except SafetensorError as error:
-            raise _damaged(path / name, str(error)) from error
+        except (SafetensorError, *_STRANGE) as error:
+            raise _damaged(path / name, f"it holds no tensors: {error}") from error
     return Checkpoint(document["step"], tensors, document["state"], path)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_bytes_of(path))
+        document = json.loads(_bytes_of(path, MOST_BYTES))
         seal = document.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        digest = _digest(document)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise _damaged(path, "it is not what rgan writes") from error
-    if document.get("schema", 0) > SCHEMA:
+    if is_step(document.get("schema")) and document["schema"] > SCHEMA:
         raise RunError(
             f'"{path}" follows schema {document["schema"]}',
             rule=f"this version of rgan reads checkpoints of schemas up to {SCHEMA}",
             repair="pip install --upgrade rgan",
         )
-    if _digest(document) != seal:
+    if digest != seal:
         raise _damaged(path, "its content is not what was written (SHA-256 differs)")
-    if any(Path(name).name != name for name in document["files"]):
-        raise _damaged(path, "it names files outside its folder")
+    _check_document(path, document)
     return dict(document)
+
+
+def _check_document(path: Path, document: dict[str, Any]) -> None:
+    """Refuse what is well sealed and yet not what rgan writes.
+
+    Raises:
+        RunError: says what it is.
+    """
+    if not is_step(document.get("schema")):
+        raise _damaged(path, "it does not say which schema it follows")
+    if not is_step(document.get("step")):
+        raise _damaged(path, f"its step is {document.get('step')!r:.60}")
+    files, state = document.get("files"), document.get("state")
+    if not isinstance(files, dict) or not isinstance(state, dict):
+        raise _damaged(path, "it has no files, or no state")
+    for name, expected in files.items():
+        if not NAME.fullmatch(name.removesuffix(".safetensors")):
+            raise _damaged(path, f"it names files outside its folder: {name!r:.60}")
+        if not isinstance(expected, dict) or not is_step(expected.get("bytes")):
+            raise _damaged(path, f"it does not say how large {name} is")
+    for part in ("counters", "encoder", "config"):
+        if not isinstance(state.get(part, {}), dict):
+            raise _damaged(path, f"its {part} is {state[part]!r:.60}")
+    counters = state.get("counters", {})
+    numbers = [counters[k] for k in ("step", "drawn", "fresh_from", "epoch_steps") if k in counters]
+    origin = counters.get("origin", [])
+    numbers += origin if isinstance(origin, list) else [None]
+    if not all(map(is_step, numbers)):
+        raise _damaged(path, "its counters are not numbers of steps")
+
+
+@contextlib.contextmanager
+def taking_up(path: Path) -> Iterator[None]:
+    """Turns whatever a checkpoint's content makes go wrong into words.
+
+    A seal shows accidents. A stranger can seal anything, and what does not fit shows only when
+    networks, scalers and random states are made of it.
+
+    Args:
+        path: the checkpoint's folder.
+
+    Raises:
+        RunError: in place of any error that is not rgan's own.
+    """
+    try:
+        yield
+    except RganError:
+        raise
+    except _STRANGE as error:
+        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise RunError(
+            f'"{path}" holds something that cannot be taken up ({what:.300})',
+            rule="a checkpoint is as rgan writes it",
+            repair="use another checkpoint, or restore the run from a copy",
+        ) from error
 
 
 def serial_of(path: Path) -> int:
     """The how-manieth save it was, which steps do not tell after going back to an earlier one."""
     try:
-        return int(json.loads((path / "state.json").read_bytes())["serial"])
-    except (OSError, ValueError, KeyError, TypeError):
+        serial = json.loads(read_bytes(path / "state.json", MOST_BYTES))["serial"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return 0
+    return serial if is_step(serial) else 0
 
 
 def seal(document: dict[str, Any]) -> bytes:
@@ -124,9 +189,9 @@ def _digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, most)
     except FileNotFoundError as error:
         raise _damaged(path, "it is missing") from error
     except OSError as error:

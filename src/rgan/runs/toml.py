@@ -60,6 +60,8 @@ def loads(text: str, *, source: str = "the configuration") -> dict[str, Any]:
             f"{source} is not TOML: {error}",
             rule='a section is [name], a setting is name = value, text stands in "quotes"',
         ) from error
+    except (RecursionError, ValueError) as error:  # a number of thousands of digits
+        raise ConfigError(f"{source} cannot be read: {error}") from error
 
 
 def _lines(section: Mapping[str, Any], where: str) -> str:
