@@ -289,6 +289,7 @@ def test_a_run_of_data_that_no_source_names(tmp_path):
 def test_a_loss_that_is_not_finite(tmp_path):
     words = (*TINY, "--max-sequences", 60, "--set", "train.figures=0", "--runs", tmp_path)
     steps = ("--set", "train.steps=8", "--set", "critic_optimizer.rate=1e30")
+    steps += ("--set", "health.nan=stop")
     answer = rgan("train", "sines", *words, *steps)
     assert answer.code == 1
     assert "Traceback" not in answer.err
@@ -310,7 +311,7 @@ def test_a_loss_that_is_not_finite(tmp_path):
 
 def test_a_generator_that_runs_away_is_named(tmp_path):
     with pytest.raises(DivergedError) as caught:
-        fit(tiny(generator_optimizer__rate=1e30), runs=tmp_path)
+        fit(tiny(generator_optimizer__rate=1e30, health__nan="stop"), runs=tmp_path)
     assert "--set generator_optimizer.rate=2e+29" in str(caught.value)
 
 
@@ -321,7 +322,7 @@ def test_the_last_good_checkpoint_stays(tmp_path):
             weights.data.fill_(float("nan"))
 
     sessions: list = []
-    config = tiny(train__steps=24, train__checkpoint_minutes=1e-9)
+    config = tiny(train__steps=24, train__checkpoint_minutes=1e-9, health__nan="stop")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DivergedError) as caught:
         import rgan.workflow.fit as module
 

@@ -18,7 +18,7 @@ from rgan.errors import ConfigError, nearest
 from rgan.evaluate.config import EvaluateConfig
 from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
-from rgan.train.config import GFactorConfig, OptimizerConfig, TrainConfig
+from rgan.train.config import GFactorConfig, HealthConfig, OptimizerConfig, TrainConfig
 from rgan.transforms.config import TransformConfig
 
 ModelKind = Literal["auto", "rgan", "rcgan"]
@@ -46,6 +46,7 @@ class Config:
     generator_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     critic_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     gfactor: GFactorConfig = dataclasses.field(default_factory=GFactorConfig)
+    health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
 

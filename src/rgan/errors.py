@@ -82,7 +82,15 @@ class TrainingError(RganError):
 
 
 class DivergedError(TrainingError):
-    """A loss or a weight is no longer finite."""
+    """A loss or a weight is no longer finite, or a training is ill in another way.
+
+    Attributes:
+        networks: whose learning rate is to blame.
+        rollback: whether the training is to go back to its last checkpoint and on from there.
+    """
+
+    networks: tuple[str, ...] = ("generator", "critic")
+    rollback: bool = False
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from rgan.runs.find import find_run
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.events import Ended, Event, Listener
+from rgan.workflow.architecture import Architecture, rebuild
 from rgan.workflow.changes import describe_data
 from rgan.workflow.sampling import load_checkpoint
 from rgan.workflow.session import Session, open_session, trained_from_checkpoint
@@ -64,6 +65,7 @@ class RGAN(BaseEstimator):
     """
 
     conditional: bool | None = None
+    architecture_: Architecture
 
     def __init__(
         self,
@@ -233,13 +235,18 @@ class RCGAN(RGAN):
     conditional = True
 
 
-def load(run: str | Path, *, device: str = "cpu", checkpoint: str = "latest") -> RGAN:
+def load(
+    run: str | Path, *, device: str = "cpu", checkpoint: str | int = "latest", weights: bool = True
+) -> RGAN:
     """A fitted estimator from a run folder, of the command line or of ``save``.
 
     Args:
         run: the folder, the start of its name in ``runs``, or "latest".
         device: where to sample.
-        checkpoint: "latest" or a step.
+        checkpoint: "latest", "best" or a step.
+        weights: False rebuilds the networks from the configuration alone, without any checkpoint:
+            the estimator is not fitted, and ``architecture_`` holds the untrained networks
+            (``generator``, ``critic``), their ``layers`` and numbers of ``parameters``.
 
     Raises:
         RunError: it is no run, or has no whole checkpoint.
@@ -248,18 +255,28 @@ def load(run: str | Path, *, device: str = "cpu", checkpoint: str = "latest") ->
         UserWarning: a damaged checkpoint was passed over; names the file.
     """
     folder = find_run(run)
+    if not weights:
+        architecture = rebuild(folder)
+        model = _like(architecture.config, device)
+        model.architecture_ = architecture
+        return model
     saved = load_checkpoint(folder, checkpoint)
     if saved.warning:
         warnings.warn(saved.warning, stacklevel=2)
     config = from_sections(folder.read_config())
-    kind = RCGAN if config.model.kind == "rcgan" else RGAN
-    own = ("model.kind", "train.seed", "train.device")
-    settings = {path: new for path, (_, new) in differences(Config(), config).items()}
-    for path in own:
-        settings.pop(path, None)
-    model = kind(device=device, random_state=config.train.seed, settings=settings)
+    model = _like(config, device)
     model.trained_ = trained_from_checkpoint(saved, device)
     model.config_, model.data_ = config, folder.info.get("data") or {}
     model.history_ = [e for e in folder.history.read() if e.get("event") == "epoch"]
     model._saved = _Saved(saved.step, saved.tensors, saved.state)
     return model
+
+
+def _like(config: Config, device: str) -> RGAN:
+    """An estimator, not fitted, with a run's configuration."""
+    kind = RCGAN if config.model.kind == "rcgan" else RGAN
+    own = ("model.kind", "train.seed", "train.device")
+    settings = {path: new for path, (_, new) in differences(Config(), config).items()}
+    for path in own:
+        settings.pop(path, None)
+    return kind(device=device, random_state=config.train.seed, settings=settings)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rgan.cli import data, demo, evaluate, runs, sample, train
+from rgan.cli import data, demo, evaluate, export, runs, sample, train
 
 app = typer.Typer(
     name="rgan",
@@ -23,6 +23,7 @@ app.add_typer(runs.app, name="runs")
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("demo")(demo.demo)
 
 

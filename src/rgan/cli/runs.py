@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from rgan.cli import runs_combine, runs_list, runs_show
+from rgan.cli import runs_combine, runs_list, runs_show, sync
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List, show, compare, combine, average and prune runs.",
+    help="List, show, compare, combine, average, prune and sync runs.",
 )
 app.command("list")(runs_list.list_runs)
 app.command("tree")(runs_list.tree)
@@ -17,3 +17,4 @@ app.command("compare")(runs_show.compare)
 app.command("combine")(runs_combine.combine)
 app.command("average")(runs_combine.average)
 app.command("prune")(runs_combine.prune)
+app.command("sync")(sync.sync)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,19 +12,34 @@ from rgan.cli.lineage_text import figure, grid, terminal_width, width_of, wrap
 from rgan.cli.runs_list import Json
 from rgan.cli.runs_page import MARGIN, page, plain
 
+if TYPE_CHECKING:
+    from rgan.runs.folder import Run
+
 RunName = Annotated[str, typer.Argument(help="A path, the beginning of a name or id, or latest.")]
 RunNames = Annotated[list[str], typer.Argument(help="Paths, globs, beginnings of names or ids.")]
 
 
-def show(run: RunName, runs: o.Runs = "runs", as_json: Json = False) -> None:
+def show(
+    run: RunName,
+    architecture: Annotated[
+        bool, typer.Option("--architecture", help="The networks instead: layers, shapes, sizes.")
+    ] = False,
+    runs: o.Runs = "runs",
+    as_json: Json = False,
+) -> None:
     """Show all that is known of a run.
 
-    Its origin, its training, its checkpoints, its results.
+    Its origin, its training, its checkpoints, its results; or its networks, rebuilt from the
+    configuration alone.
     """
     from rgan.runs.details import details
     from rgan.runs.find import find_run
 
-    found = details(find_run(run, runs))
+    folder = find_run(run, runs)
+    if architecture:
+        _show_architecture(folder, as_json)
+        return
+    found = details(folder)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -33,6 +48,17 @@ def show(run: RunName, runs: o.Runs = "runs", as_json: Json = False) -> None:
         folded = [part for line in lines for part in _fold(line, width)]
         for number, line in enumerate(folded):
             typer.echo(f"{'' if number else title:<{MARGIN}}{line}".rstrip())
+
+
+def _show_architecture(folder: Run, as_json: bool) -> None:
+    from rgan.workflow.architecture import as_text, rebuild
+
+    found = rebuild(folder)
+    if as_json:
+        layers = [vars(layer) for layer in found.layers]
+        typer.echo(json.dumps({"parameters": found.parameters, "layers": layers}, indent=1))
+        return
+    typer.echo(as_text(found, terminal_width()))
 
 
 def _fold(line: str, width: int) -> list[str]:

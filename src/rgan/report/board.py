@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgan.errors import InputError
-from rgan.train.events import Ended, EpochEnded, Event, Started, Stepped
+from rgan.train.events import Ended, EpochEnded, Event, Examined, Started, Stepped
 
 
 class Board:
     """Writes losses, rates and pictures for TensorBoard.
 
-    Tags: ``loss/NAME`` and ``rate/NAME`` per epoch, ``speed/sequences_per_second``, and
+    Tags: ``loss/NAME`` and ``rate/NAME`` per epoch, with ``rate/g_factor``,
+    ``speed/sequences_per_second``, ``health/...`` at each examination, and
     ``step/NAME`` for the losses of single steps. Going on from an earlier step hides what was
     written after it.
 
@@ -36,13 +37,24 @@ class Board:
         elif isinstance(event, Stepped):
             if event.step % self._every == 0:
                 self._scalars("step", event.losses, event.step)
+        elif isinstance(event, Examined):
+            self._health(event)
         elif isinstance(event, EpochEnded):
             self._scalars("loss", event.losses, event.step)
             self._scalars("rate", event.rates, event.step)
+            if event.rates.keys() >= {"generator", "critic"}:
+                gfactor = event.rates["generator"] / event.rates["critic"]
+                self._scalars("rate", {"g_factor": gfactor}, event.step)
             speed = {"sequences_per_second": event.sequences_per_second, "epoch": event.epoch}
             self._scalars("speed", speed, event.step)
         elif isinstance(event, Ended) and self._writer is not None:
             self._writer.flush()
+
+    def _health(self, event: Examined) -> None:
+        for group in ("gradient", "update", "weight", "dead"):
+            self._scalars(f"health/{group}", getattr(event, group), event.step)
+        single = {n: getattr(event, n) for n in ("accuracy", "margin", "logit", "diversity")}
+        self._scalars("health", single, event.step)
 
     def images(self, name: str, picture: str | Path | NDArray[Any], step: int) -> None:
         """Adds a picture.

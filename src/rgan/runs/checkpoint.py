@@ -167,7 +167,7 @@ class CheckpointStore:
 
         Args:
             which: "latest", where a damaged checkpoint is passed over for the one saved before it,
-                and ``warning`` says so; "best" or another mark; or a step.
+                and ``warning`` says so; "best" or another mark; or a step, as number or text.
 
         Raises:
             RunError: there is none, or the one asked for (for "latest": every one) is damaged.
@@ -205,6 +205,8 @@ class CheckpointStore:
         return sorted(paths, key=lambda path: path.name != pointed)  # stable: the rest stay in turn
 
     def _named(self, which: str | int) -> Path:
+        if isinstance(which, str) and which.isascii() and which.isdigit():
+            which = int(which)  # as a command line has it
         if isinstance(which, int):
             path = self.folder / f"{which:08d}"
             if path.is_dir():

@@ -65,7 +65,9 @@ def list_runs(root: str | Path = "runs") -> list[Run]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path.parent for path in root.glob("*/run.json"))
+    # What begins with a dot is being made, or was left by a crash.
+    found = (path.parent for path in root.glob("*/run.json"))
+    return sorted(folder for folder in found if not folder.name.startswith("."))
 
 
 def _newest_first(folders: list[Path]) -> list[Run]:

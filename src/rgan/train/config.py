@@ -66,6 +66,34 @@ class TrainConfig:
     """How many times while training samples from constant noise are drawn."""
 
 
+HealthKind = Literal["nan", "explosion", "vanishing", "saturation", "collapse"]
+Policy = Literal["warn", "lower", "rollback", "stop"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class HealthConfig:
+    """Section ``[health]``: how often a training is examined, and what is done about alarms.
+
+    warn says it; lower takes the learning rates to a half; rollback goes back to the last
+    checkpoint and on with a fifth of them; stop ends the training.
+    """
+
+    every: int = Field(default=10, ge=0)
+    """Updates between two examinations; 0: none but for numbers that are not finite."""
+    nan: Literal["rollback", "stop"] = "rollback"
+    """A loss, a gradient or a weight is not a finite number."""
+    explosion: Policy = "rollback"
+    """Updates as large as the weights, or gradients far above their mean."""
+    vanishing: Policy = "warn"
+    """Gradients far below their mean."""
+    saturation: Policy = "warn"
+    """A critic that is always right; lower slows the critic only."""
+    collapse: Policy = "warn"
+    """Samples that are nearly all alike."""
+    retries: int = Field(default=3, ge=0)
+    """How many times a training is rolled back before it fails."""
+
+
 @dataclass(frozen=True, config=_STRICT)
 class GFactorConfig:
     """Section ``[gfactor]``: the generator's learning rate over the critic's."""

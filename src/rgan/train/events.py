@@ -104,4 +104,30 @@ class Noted(Event):
     text: str = ""
 
 
+@dataclass(frozen=True)
+class Examined(Event):
+    """The training has been examined; see ``vitals.Vitals`` for the fields."""
+
+    kind: ClassVar[str] = "health"
+    losses: dict[str, float] = field(default_factory=dict)
+    gradient: dict[str, float] = field(default_factory=dict)
+    update: dict[str, float] = field(default_factory=dict)
+    weight: dict[str, float] = field(default_factory=dict)
+    dead: dict[str, float] = field(default_factory=dict)
+    accuracy: float = 0.5
+    margin: float = 0.0
+    logit: float = 0.0
+    diversity: float = 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Networks only, four digits: a history holds hundreds of these."""
+
+        def short(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: short(one) for key, one in value.items() if "." not in key}
+            return float(f"{value:.4g}") if isinstance(value, float) else value
+
+        return {key: short(value) for key, value in super().as_dict().items()}
+
+
 Listener = Callable[[Event], None]

@@ -39,6 +39,8 @@ class TrainState:
         meter: the losses of the epoch so far.
         balance: the state of the controller that steers the g-factor, as JSON data.
         decision: what it has decided last.
+        health: what the examinations remember, as JSON data.
+        lowered: factors on the learning rates by network, where an alarm has lowered them.
         frozen: names of parameters that are not trained.
 
     Raises:
@@ -63,6 +65,8 @@ class TrainState:
         self.step = self.drawn = self.fresh_from = 0
         self.meter = Meter()
         self.balance: dict[str, Any] = {}
+        self.health: dict[str, Any] = {}
+        self.lowered: dict[str, float] = {}
         self.decision = Decision(critic_steps=config.critic_steps)
         self._origin, self._epoch_steps = (0, 0, 0), 0
 
@@ -114,7 +118,7 @@ class TrainState:
         steered = {"generator": self.decision.generator, "critic": self.decision.critic}
         rates = {}
         for (name, own), base in zip(steered.items(), self.rates, strict=True):
-            rates[name] = base * factor * own
+            rates[name] = base * factor * own * self.lowered.get(name, 1.0)
             for group in getattr(self, f"{name}_optimizer").param_groups:
                 group["lr"] = rates[name]
         return rates
@@ -217,6 +221,8 @@ class TrainState:
             "meter": self.meter.state(),
             "balance": self.balance,
             "decision": asdict(self.decision),
+            "health": self.health,
+            "lowered": self.lowered,
         }
 
     def load_counters(self, counters: dict[str, Any]) -> None:
@@ -227,6 +233,8 @@ class TrainState:
         step, epoch, drawn = counters.get("origin", (0, 0, 0))
         self._origin = int(step), int(epoch), int(drawn)
         self.balance = dict(counters.get("balance", {}))
+        self.health = dict(counters.get("health", {}))
+        self.lowered = dict(counters.get("lowered", {}))
         if "decision" in counters:
             self.decision = Decision(**counters["decision"])
         self._epoch_steps = int(counters.get("epoch_steps", 0))

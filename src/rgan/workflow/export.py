@@ -69,7 +69,7 @@ def export(
     if to == "onnx":
         formats.check_onnx()
     which = int(checkpoint) if str(checkpoint).isdecimal() else str(checkpoint)
-    saved = load_checkpoint(run, which)  # type: ignore[arg-type]  # a step or a mark
+    saved = load_checkpoint(run, which)  # a step or a mark
     trained = trained_from_checkpoint(saved)
     sampler = Sampler(trained).eval()
     about = describe(

@@ -14,7 +14,7 @@ from rgan.runs.checkpoint import Checkpoint, CheckpointStore
 from rgan.runs.folder import Run
 from rgan.runs.lock import RunLock
 from rgan.sequences import Sequences
-from rgan.train.events import Ended, Listener
+from rgan.train.events import Ended, Listener, Noted
 from rgan.workflow.changes import (
     check_changes,
     check_columns,
@@ -85,7 +85,7 @@ def fit(
     with RunLock(run.path) as lock:
         run.begin_segment(0)
         run.write_config(session.config.to_sections())
-        return _train(run, session, lock, listeners)
+        return _train(run, session, lock, listeners, sequences)
 
 
 def resume(
@@ -132,7 +132,7 @@ def resume(
         if note:
             run.update_info(data=describe_data(plan.sequences), held_out=mixed_up(run, note))
         run.write_config(session.config.to_sections())
-        return _train(run, session, lock, listeners)
+        return _train(run, session, lock, listeners, plan.sequences)
 
 
 def branch(
@@ -189,7 +189,7 @@ def branch(
         new = dict(session.new_weights)
         run.begin_segment(session.state.step, plan.changes, new_weights=new)
         run.write_config(session.config.to_sections())
-        return _train(run, session, lock, listeners)
+        return _train(run, session, lock, listeners, plan.sequences)
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,24 @@ def _begin(
     return _Plan(config, changes, checkpoint, sequences)
 
 
-def _train(run: Run, session: Session, lock: RunLock, listeners: tuple[Listener, ...]) -> Outcome:
+def _train(
+    run: Run, session: Session, lock: RunLock, listeners: tuple[Listener, ...], data: Sequences
+) -> Outcome:
+    """Train to the end, rolled back where the health policy asks for it."""
+    left = session.config.health.retries
+    while True:
+        try:
+            return _segment(run, session, lock, listeners)
+        except DivergedError as error:
+            if not error.rollback or left == 0:
+                error.args = (f"{error.message}\n  kept: the checkpoint before it, in {run.path}",)
+                raise
+            left -= 1
+            session = _roll_back(run, session, error, listeners, data)
+
+
+def _segment(run: Run, session: Session, lock: RunLock, listeners: tuple[Listener, ...]) -> Outcome:
+    """Train until the loop ends; what has been begun as a segment ends as one."""
     status, reason = "failed", ""
     try:
         with Recording(run, session, lock, listeners) as recording, StopSignals() as stop:
@@ -233,7 +250,6 @@ def _train(run: Run, session: Session, lock: RunLock, listeners: tuple[Listener,
         status, reason = ended.status, ended.reason
     except DivergedError as error:
         reason = error.found
-        error.args = (f"{error.message}\n  kept: the checkpoint before it, in {run.path}",)
         raise
     except KeyboardInterrupt:
         status, reason = "interrupted", "a second Ctrl-C"
@@ -241,3 +257,32 @@ def _train(run: Run, session: Session, lock: RunLock, listeners: tuple[Listener,
     finally:
         run.end_segment(session.state.step, status, reason)
     return Outcome(run, session, ended)
+
+
+def _roll_back(
+    run: Run,
+    session: Session,
+    error: DivergedError,
+    listeners: tuple[Listener, ...],
+    data: Sequences,
+) -> Session:
+    """The last good checkpoint with lower rates, as a new segment."""
+    checkpoint = CheckpointStore(run.checkpoints).load("latest")
+    old = session.config
+    rates = {f"{n}_optimizer.rate": getattr(old, f"{n}_optimizer").rate for n in error.networks}
+    config = changed(old, {path: rate / 5 for path, rate in rates.items()})
+    changes = differences(old, config)
+    again = open_session(config, data, checkpoint)
+    # What was remembered and decided on the way to the fault is not to be trusted.
+    again.state.health, again.state.balance = {}, {}
+    run.history.truncate_after(again.state.step)
+    run.begin_segment(again.state.step, changes, rolled_back=error.found)
+    run.write_config(config.to_sections())
+    words = ", ".join(f"{path} {was:.3g} -> {now:.3g}" for path, (was, now) in changes.items())
+    text = f"{error.found}. Rolled back to step {again.state.step:,}, and on with {words}"
+    epoch = again.state.plan(len(again.batch)).epoch(again.state.step)
+    note = Noted(again.state.step, epoch, text)
+    run.history.append(note.as_dict())
+    for listener in listeners:
+        listener(note)
+    return again

@@ -34,7 +34,7 @@ def load_trained(
     return trained_from_checkpoint(checkpoint, device), checkpoint.warning
 
 
-def load_checkpoint(run: Run, which: str = "latest") -> Checkpoint:
+def load_checkpoint(run: Run, which: str | int = "latest") -> Checkpoint:
     """A checkpoint that can be sampled from.
 
     Raises:

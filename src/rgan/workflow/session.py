@@ -16,7 +16,7 @@ from rgan.data.split import Splits, split
 from rgan.errors import ConfigError, DataError, RunError
 from rgan.nets.batch import Batch
 from rgan.objectives.losses import OBJECTIVES
-from rgan.runs.sealed import Checkpoint
+from rgan.runs.sealed import Checkpoint, taking_up
 from rgan.sequences import Sequences
 from rgan.train.build import build_networks, load_networks
 from rgan.train.config import OptimizerConfig
@@ -74,6 +74,7 @@ class Session:
             listener,
             should_stop,
             gfactor=config.gfactor,
+            health=config.health,
         )
 
     def checkpoint_state(self) -> dict[str, Any]:
@@ -117,7 +118,8 @@ def open_session(
     if checkpoint is None or own_scaling:
         encoder = Encoder.fit(splits.train, config.transform)
     else:
-        encoder = Encoder.from_state(checkpoint.state["encoder"])
+        with taking_up(checkpoint.path):
+            encoder = Encoder.from_state(checkpoint.state["encoder"])
     spec = encoder.packer.spec
     generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
     batch = to_batch(encoder.encode(splits.train))
@@ -127,7 +129,10 @@ def open_session(
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
     optimizers = _optimizers(config)
     state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
-    new = {} if checkpoint is None else _take_up(state, checkpoint, fitting)
+    new: dict[str, str] = {}
+    if checkpoint is not None:
+        with taking_up(checkpoint.path):
+            new = _take_up(state, checkpoint, fitting)
     return Session(config, splits, encoder, state, batch.to(device), new)
 
 
@@ -204,12 +209,13 @@ def trained_from_checkpoint(checkpoint: Checkpoint, device: str = "cpu") -> Trai
             f"{checkpoint.path} does not hold a trained model",
             rule="a checkpoint's state has the parts encoder and config",
         )
-    config = from_sections(state["config"])
-    encoder = Encoder.from_state(state["encoder"])
-    generator, _ = build_networks(encoder.packer.spec, config.generator, config.critic, 0)
-    name = "average" if config.train.average else "generator"
-    model = checkpoint.tensors["model"]
-    wanted = {key: value for key, value in model.items() if key.startswith(f"{name}.")}
-    load_networks({name: generator}, wanted)
-    generator.to(resolve_device(device)).requires_grad_(False)
-    return Trained(generator, encoder)
+    with taking_up(checkpoint.path):
+        config = from_sections(state["config"])
+        encoder = Encoder.from_state(state["encoder"])
+        generator, _ = build_networks(encoder.packer.spec, config.generator, config.critic, 0)
+        name = "average" if config.train.average else "generator"
+        model = checkpoint.tensors["model"]
+        wanted = {key: value for key, value in model.items() if key.startswith(f"{name}.")}
+        load_networks({name: generator}, wanted)
+        generator.to(resolve_device(device)).requires_grad_(False)
+        return Trained(generator, encoder)

@@ -1,0 +1,173 @@
+"""One adversarial update: the critic learns to tell, the generator learns to deceive it.
+
+Shape letters: N sequences, V votes a sequence.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgan.nets.batch import Batch, join
+from rgan.nets.layers import limit_spectral_norm
+from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
+from rgan.objectives.losses import OBJECTIVES, weighted_mean
+from rgan.objectives.penalties import penalty
+from rgan.train.plan import Plan
+from rgan.train.randomness import (
+    Stream,
+    balanced_weights,
+    batch_rows,
+    torch_random,
+    weighted_rows,
+)
+from rgan.train.state import TrainState
+from rgan.train.vitals import Probe
+
+
+class Updater:
+    """One update of critic and generator.
+
+    Args:
+        state: what is trained, in place.
+        data: all training sequences.
+        plan: which of them come when.
+        config: what the networks minimise.
+        penalties: what keeps the critic smooth.
+    """
+
+    def __init__(
+        self,
+        state: TrainState,
+        data: Batch,
+        plan: Plan,
+        config: ObjectiveConfig,
+        penalties: PenaltyConfig,
+    ) -> None:
+        self.state, self.data, self.plan = state, data, plan
+        self.objective, self.config = OBJECTIVES[config.name], config
+        self.penalties = penalties
+        self.probe: Probe | None = None
+        self.last_penalty: dict[str, Tensor] = {}
+        self.losses: dict[str, Tensor] = {}
+        self.weight_N = _class_weights(data, state.config.balance)
+
+    def update(self, probe: Probe | None = None) -> dict[str, Tensor]:
+        """Critic updates, then a generator update that reuses the last batch they made.
+
+        Args:
+            probe: measures this update.
+
+        Returns:
+            Losses by name.
+        """
+        self.probe = probe
+        if probe is None:
+            return self._update()
+        with probe.watching():
+            return self._update()
+
+    def _update(self) -> dict[str, Tensor]:
+        state, k = self.state, self.state.decision.critic_steps
+        losses: dict[str, Tensor] = {}
+        for i in range(k):
+            real, fake = self._batches(state.drawn, with_history=i == k - 1)
+            losses |= self._update_critic(real, fake.detach(), state.drawn)
+            state.drawn += 1
+        losses["generator"] = self._update_generator(real, fake)
+        if self.probe is not None:
+            self.probe.compare(real, fake)
+        self.losses = losses
+        if state.config.average:
+            state.update_average()
+        return losses
+
+    def accuracy(self) -> float:
+        """Share of the last update's real sequences on the real side of the critic's border."""
+        real_N, fake_N = self.scores
+        border = self.objective.border
+        if border is None:  # only differences count: between the two means
+            border = float((real_N.mean() + fake_N.mean()) / 2)
+        return float((real_N > border).float().mean())
+
+    def _batches(self, number: int, with_history: bool) -> tuple[Batch, Batch]:
+        """Real sequences, and as many generated under their conditions and lengths.
+
+        Args:
+            number: the batch's number among all that this training has drawn.
+            with_history: whether the generator is to learn from them.
+        """
+        seed, plan, device = self.state.config.seed, self.plan, self.state.device
+        if self.weight_N is None:
+            place = plan.place(number)
+            rows = batch_rows(seed, place, plan.batches, plan.batch, len(self.data))
+        else:
+            rows = weighted_rows(seed, number, plan.batch, self.weight_N)
+        real = self.data.take(torch.from_numpy(rows).to(device))
+        random = torch_random(seed, Stream.NOISE, number, device)
+        with torch.set_grad_enabled(with_history):
+            noise = self.state.generator.draw_noise(len(real), random)
+            return real, self.state.generator(noise, real.lengths, real.condition)
+
+    def _update_critic(self, real: Batch, fake: Batch, number: int) -> dict[str, Tensor]:
+        state, critic = self.state, self.state.critic
+        on_real, on_fake = critic(join([real, fake]), 2).split(len(real))
+        weight = on_real.weight
+        per_vote = self.objective.critic(on_real.score, on_fake.score, self.config.smooth_real)
+        loss = weighted_mean(per_vote, weight)
+        losses = {"critic": loss.detach()}
+        self.scores = on_real.mean().detach(), on_fake.mean().detach()
+        if self.penalties.name != "none" and number % self.penalties.every == 0:
+            random = torch_random(state.config.seed, Stream.PENALTY, number, state.device)
+            scores = on_real.mean(), on_fake.mean()
+            extra = penalty(self.penalties, critic, real, fake, scores, random)
+            losses["penalty"] = extra.detach()
+            self.last_penalty = {"penalty": losses["penalty"]}
+            loss = loss + extra
+        state.critic_optimizer.zero_grad(set_to_none=True)
+        if loss.requires_grad:  # else all of it is frozen
+            loss.backward()
+            self._step("critic")
+        if critic.config.spectral_norm:
+            limit_spectral_norm(critic)
+        return losses
+
+    def _step(self, network: str) -> None:
+        optimizer = getattr(self.state, f"{network}_optimizer")
+        if self.probe is None:
+            optimizer.step()
+            return
+        with self.probe.step(network):
+            optimizer.step()
+
+    def _update_generator(self, real: Batch, fake: Batch) -> Tensor:
+        state, critic = self.state, self.state.critic
+        state.freeze("critic")  # its weights' gradients would be thrown away
+        votes = critic(fake)
+        score_real = votes.score
+        if self.objective.needs_real:
+            with torch.no_grad():
+                score_real = critic(real).score
+        per_vote = self.objective.generator(score_real, votes.score)
+        loss = weighted_mean(per_vote, votes.weight)
+        state.generator_optimizer.zero_grad(set_to_none=True)
+        if loss.requires_grad:
+            loss.backward()
+            self._step("generator")
+        state.unfreeze("critic")
+        return loss.detach()
+
+
+def _class_weights(data: Batch, evenness: float) -> np.ndarray | None:
+    """Row weights that even out classes; None where all are drawn alike anyway."""
+    condition_NC = data.condition.cpu().numpy()
+    one_hot = condition_NC.shape[1] > 1 and bool(((condition_NC == 0) | (condition_NC == 1)).all())
+    if not evenness or not one_hot:
+        return None
+    class_N = condition_NC.argmax(1)
+    counts = np.bincount(class_N)
+    counts = counts[counts > 0]
+    if counts.max() < 1.25 * counts.min():  # even already: go through the data in epochs
+        return None
+    return balanced_weights(class_N, evenness)
