@@ -389,8 +389,8 @@ def test_what_a_resumed_run_may_not_change(here, run):
     refused("train", "--resume", run, "--preset", "paper", says=('"paper"', "--set"))
     refused(
         *("train", "--resume", run, "--set", "generator.hidden=9"),
-        says=("generator.", "in the checkpoint"),
-        repair=False,
+        says=("generator.hidden", "--branch"),
+        repair=True,
     )
 
 
