@@ -15,7 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rgan.errors import StorageError
 
@@ -88,15 +88,25 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no plain file, or is larger.
     """
-    # A pipe that nobody writes to would be waited for.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a plain file")
-        if found.st_size > most:
-            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, over {most:,}")
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, over {most:,}")
         return file.read(most)
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """Opens a file to be read; a pipe, which would be waited for, and a device are refused.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a plain file")
+    return file
 
 
 def read_json(path: str | Path, most: int) -> Any:
