@@ -1,14 +1,16 @@
 """Is a training well? Stated rules over what was measured, with a memory that is plain data.
 
 nan          a loss or a gradient is not a finite number
-explosion    an update changes a network by half its size, or a gradient is 100 times what it
-             was in the mean, three times in a row
-vanishing    a gradient is a thousandth of what it was in the mean, or next to nothing in a
-             network that is trained, four times in a row
+explosion    an update changes a network by more than 15 % of its size, its weights have doubled
+             since the last look, or its gradient is 100 times what it was in the mean
+vanishing    a gradient is a thousandth of what it was in the mean, or next to nothing, or a fifth
+             of a network's units are dead
 saturation   the critic tells every real sequence from generated ones and its loss is below a
-             fiftieth of an ideal critic's, four times in a row: the generator learns nothing
-collapse     generated sequences differ by less than a tenth of what real ones do among
-             themselves, and it gets no better, three times in a row
+             fiftieth of an ideal critic's: the generator learns nothing
+collapse     generated sequences differ by less than a twentieth of what real ones do among
+             themselves, and it gets no better
+
+``LOOKS`` says how many times in a row each has to be seen.
 """
 
 from __future__ import annotations
@@ -92,6 +94,14 @@ def _signs(
 ) -> Iterator[tuple[str, Alarm]]:
     """What looks bad now, by a name that is counted."""
     yield from _not_finite(vitals)
+    before = memory.get("diversity", [])
+    fallen = memory.get("most_diverse", 0.0) >= 0.2
+    # Before the gradients: where samples are alike, many of the generator's units give the same.
+    if vitals.diversity < 0.05 and (fallen or _stands_still(before, vitals.diversity)):
+        found = "samples are nearly all alike: they differ by "
+        found += f"{vitals.diversity:.1%} of what real sequences do"
+        advice = "--set critic.batch_statistics=true (with --branch), or a larger --batch-size"
+        yield "collapse", Alarm("collapse", found, advice)
     yield from _gradients(vitals, memory)
     critic = vitals.losses.get("critic", math.inf)
     if ideal[0] > 0 and vitals.accuracy > 0.99 and critic < 0.02 * ideal[0]:
@@ -99,13 +109,6 @@ def _signs(
         found += f"{vitals.accuracy:.0%} of real sequences for real"
         advice = "--set gfactor.steer=accuracy, or --set penalty.weight=0.1"
         yield "saturation", Alarm("saturation", found, advice, ("critic",))
-    before = memory.get("diversity", [])
-    fallen = memory.get("most_diverse", 0.0) >= 0.2
-    if vitals.diversity < 0.05 and (fallen or _stands_still(before, vitals.diversity)):
-        found = "samples are nearly all alike: they differ by "
-        found += f"{vitals.diversity:.1%} of what real sequences do"
-        advice = "--set critic.batch_statistics=true (with --branch), or a larger --batch-size"
-        yield "collapse", Alarm("collapse", found, advice)
 
 
 def _not_finite(vitals: Vitals) -> Iterator[tuple[str, Alarm]]:
