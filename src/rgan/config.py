@@ -19,6 +19,7 @@ from rgan.evaluate.config import EvaluateConfig
 from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.train.config import GFactorConfig, HealthConfig, OptimizerConfig, TrainConfig
+from rgan.train.monitor_config import MonitorConfig, StoppingConfig
 from rgan.transforms.config import TransformConfig
 
 ModelKind = Literal["auto", "rgan", "rcgan"]
@@ -47,6 +48,8 @@ class Config:
     critic_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     gfactor: GFactorConfig = dataclasses.field(default_factory=GFactorConfig)
     health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
+    monitor: MonitorConfig = dataclasses.field(default_factory=MonitorConfig)
+    stopping: StoppingConfig = dataclasses.field(default_factory=StoppingConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
 

@@ -147,6 +147,18 @@ def _results(found: Found) -> Iterator[tuple[str, list[str]]]:
     if metric:
         at = f" at step {metric['step']:,}" if metric["step"] is not None else ""
         yield "best", [f"{metric['name']} {figure(metric['value'])}{at}"]
+    near = _mapping(found["convergence"])
+    if near:
+        share = near.get("within")
+        part = f"{share:.0%}" if isinstance(share, float) else "some"
+        yield (
+            "converged",
+            [
+                f"{plain(near.get('metric'))} within {part} of its best after "
+                f"{plain(near.get('epochs'))} epochs, {plain(near.get('batches'))} batches, "
+                f"{plain(near.get('seconds'))} s"
+            ],
+        )
     scores = found["scores"]
     if scores:
         yield "evaluation", [", ".join(f"{name} {figure(v)}" for name, v in scores.items())]

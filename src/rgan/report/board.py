@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgan.errors import InputError
-from rgan.train.events import Ended, EpochEnded, Event, Examined, Started, Stepped
+from rgan.train.events import Ended, EpochEnded, Event, Examined, Judged, Started, Stepped
 
 
 class Board:
     """Writes losses, rates and pictures for TensorBoard.
 
     Tags: ``loss/NAME`` and ``rate/NAME`` per epoch, with ``rate/g_factor``,
-    ``speed/sequences_per_second``, ``health/...`` at each examination, and
-    ``step/NAME`` for the losses of single steps. Going on from an earlier step hides what was
-    written after it.
+    ``speed/sequences_per_second``, ``health/...`` at each examination,
+    ``similarity/NAME`` at each look, and ``step/NAME`` for the losses of single steps. Going on
+    from an earlier step hides what was written after it.
 
     Args:
         folder: ``Run.tensorboard``; the event file is made at the first event or picture.
@@ -39,6 +39,8 @@ class Board:
                 self._scalars("step", event.losses, event.step)
         elif isinstance(event, Examined):
             self._health(event)
+        elif isinstance(event, Judged):
+            self._scalars("similarity", event.values, event.step)
         elif isinstance(event, EpochEnded):
             self._scalars("loss", event.losses, event.step)
             self._scalars("rate", event.rates, event.step)

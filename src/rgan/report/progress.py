@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from rgan.train.events import Ended, EpochEnded, Event, Noted, Started, Stepped
+from rgan.train.events import Ended, EpochEnded, Event, Judged, Noted, Started, Stepped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,7 @@ class ProgressBar:
 
     def __init__(self, console: Console, *, every: float = 0.2) -> None:
         self._console, self._every = console, every
-        self._pace, self._told = _Pace(), -math.inf
+        self._pace, self._told, self._near = _Pace(), -math.inf, ""
         self._progress: Progress | None = None
         self._task: int | None = None
 
@@ -121,6 +121,8 @@ class ProgressBar:
                 self._update(event.step, event.losses, self._pace.sequences_per_second(event.step))
         elif isinstance(event, Noted):
             self._console.print(f"step {event.step:,}: {event.text}", markup=False, highlight=False)
+        elif isinstance(event, Judged):
+            self._near = _near(event)
         elif isinstance(event, EpochEnded):
             self._update(event.step, event.losses, event.sequences_per_second, event.epoch)
         elif isinstance(event, Ended):
@@ -163,7 +165,7 @@ class ProgressBar:
         self._progress.update(
             TaskID(self._task),
             completed=step,
-            losses=_losses(losses, _SHORT),
+            losses=_losses(losses, _SHORT) + self._near,
             rate=f"{rate:,.0f} seq/s" if rate else "",
             **words,  # type: ignore[arg-type]
         )
@@ -192,7 +194,7 @@ class PlainProgress:
 
     def __init__(self, console: Console, *, every: float = 15.0) -> None:
         self._console, self._every = console, every
-        self._pace, self._told = _Pace(), 0.0
+        self._pace, self._told, self._near = _Pace(), 0.0, ""
 
     def __call__(self, event: Event) -> None:
         """Writes a line if it is time for one."""
@@ -204,6 +206,8 @@ class PlainProgress:
                 f"step {event.step} of {event.total_steps}: {event.sequences:,} sequences on "
                 f"{event.device}" + (f", parameters: {sizes}" if sizes else "")
             )
+        elif isinstance(event, Judged):
+            self._near = _near(event)
         elif isinstance(event, Stepped | EpochEnded):
             if time.monotonic() - self._told >= self._every:
                 self._told = time.monotonic()
@@ -220,7 +224,7 @@ class PlainProgress:
         left = self._pace.seconds_left(event.step)
         return (
             f"epoch {event.epoch}, step {event.step} of {self._pace.total}: "
-            f"{_losses(event.losses, {})}, {rate:,.0f} sequences/s"
+            f"{_losses(event.losses, {})}{self._near}, {rate:,.0f} sequences/s"
             + (f", {spell(left)} left" if math.isfinite(left) else "")
         )
 
@@ -249,6 +253,13 @@ def spell(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _near(event: Judged) -> str:
+    """The last look's word: " mmd2 0.013", with a star where it is the best."""
+    if event.value is None:
+        return ""
+    return f" {event.metric} {event.value:.3g}{'*' if event.best else ''}"
 
 
 def _losses(losses: Mapping[str, float], short: Mapping[str, str]) -> str:

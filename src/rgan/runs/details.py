@@ -20,7 +20,7 @@ from rgan.runs.summary import summarise
 
 _CHECKPOINT = re.compile(r"\d{8,}")
 _MARK = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_ABOUT = ("command", "machine", "versions", "git", "data", "spec", "average")
+_ABOUT = ("command", "machine", "versions", "git", "data", "spec", "average", "convergence")
 """Fields of run.json that are told as they stand there."""
 
 

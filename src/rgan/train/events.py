@@ -130,4 +130,24 @@ class Examined(Event):
         return {key: short(value) for key, value in super().as_dict().items()}
 
 
+@dataclass(frozen=True)
+class Judged(Event):
+    """Samples have been compared with held-out real sequences.
+
+    Args:
+        values: by metric.
+        metric: the one that chooses.
+        value: of that one; None where it could not be computed.
+        best: whether it is the best so far.
+        seconds: what it took.
+    """
+
+    kind: ClassVar[str] = "similarity"
+    values: dict[str, float] = field(default_factory=dict)
+    metric: str = "overall"
+    value: float | None = None
+    best: bool = False
+    seconds: float = 0.0
+
+
 Listener = Callable[[Event], None]

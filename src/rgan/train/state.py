@@ -40,6 +40,8 @@ class TrainState:
         balance: the state of the controller that steers the g-factor, as JSON data.
         decision: what it has decided last.
         health: what the examinations remember, as JSON data.
+        monitor: what the looks at similarity remember, as JSON data that holds times, and so is
+            none of the counters.
         lowered: factors on the learning rates by network, where an alarm has lowered them.
         frozen: names of parameters that are not trained.
 
@@ -66,6 +68,7 @@ class TrainState:
         self.meter = Meter()
         self.balance: dict[str, Any] = {}
         self.health: dict[str, Any] = {}
+        self.monitor: dict[str, Any] = {}
         self.lowered: dict[str, float] = {}
         self.decision = Decision(critic_steps=config.critic_steps)
         self._origin, self._epoch_steps = (0, 0, 0), 0

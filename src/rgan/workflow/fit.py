@@ -25,6 +25,7 @@ from rgan.workflow.changes import (
     nothing_left,
     other_split,
 )
+from rgan.workflow.monitor import check_monitor
 from rgan.workflow.recording import Recording
 from rgan.workflow.session import Session, open_session
 from rgan.workflow.stop import StopSignals
@@ -74,6 +75,7 @@ def fit(
     if sequences is None:
         sequences = load(config.data, seed=config.train.seed)
     session = open_session(config, sequences)
+    check_monitor(session)
     run = Run.create(
         runs,
         f"{sequences.name}-{session.config.model.kind}",
@@ -125,6 +127,9 @@ def resume(
             say(note)
             more = {"data": [run.info.get("data"), describe_data(plan.sequences)]}
         session = open_session(plan.config, plan.sequences, plan.checkpoint)
+        check_monitor(session)
+        if note:  # another validation split: its curve begins anew
+            session.state.monitor = {}
         if session.is_complete:
             say(nothing_left(session, str(run.path)).message)
         run.history.truncate_after(session.state.step)
@@ -169,6 +174,7 @@ def branch(
         fitting=True,
         own_scaling=bool(other) or not keeps_scaling(plan.changes),
     )
+    check_monitor(session)
     for name, why in session.new_weights.items():
         say(f"begins anew: {name} {why}")
     if session.is_complete:
@@ -246,7 +252,8 @@ def _segment(run: Run, session: Session, lock: RunLock, listeners: tuple[Listene
     status, reason = "failed", ""
     try:
         with Recording(run, session, lock, listeners) as recording, StopSignals() as stop:
-            ended = session.run(recording, stop)
+            monitor = recording.monitor
+            ended = recording.translated(session.run(recording, lambda: stop() or monitor.reason))
         status, reason = ended.status, ended.reason
     except DivergedError as error:
         reason = error.found

@@ -7,21 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from rgan.errors import StorageError
 from rgan.report.board import Board
+from rgan.report.similarity import draw_similarity
 from rgan.runs.atomic import explain_os_errors, write_bytes
 from rgan.runs.background import BackgroundSaver
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
 from rgan.runs.lock import RunLock
 from rgan.train.events import Ended, EpochEnded, Event, Listener, Noted, Started
+from rgan.workflow.monitor import Monitor
 from rgan.workflow.pictures import Pictures
 from rgan.workflow.session import Session
+
+E = TypeVar("E", bound=Event)
 
 
 class Recording:
@@ -45,17 +50,20 @@ class Recording:
         self._stack = ExitStack()
         self._stack.enter_context(_told_elsewhere())
         board = LastingBoard(run.tensorboard)
-        checkpoints = Checkpoints(session, run, lock, self.history.sync)
+        self.monitor = Monitor(session, self, self.note)
+        checkpoints = Checkpoints(session, run, lock, self.history.sync, self.monitor)
         self._stack.callback(board.close)
         self._stack.enter_context(checkpoints.saver)
         # The history first: what it is ahead of a checkpoint is cut off again, a gap would stay.
         self.own: list[Listener] = [
             Guarded("history.jsonl", self._record, self.note),
+            self.monitor,  # before the checkpoint, so that a look is in it
             Guarded(
                 "a checkpoint", checkpoints, self.note, lambda: checkpoints.count, insists=True
             ),
             Guarded("TensorBoard", board, self.note, lambda: board.count),
             Guarded("a picture", Pictures(session, run, board), self.note, self._pictures),
+            Guarded("the curve of similarity", self._conclude, self.note),
         ]
 
     def __enter__(self) -> Recording:
@@ -68,9 +76,32 @@ class Recording:
             self.note("TensorBoard could not be written to its end")
 
     def __call__(self, event: Event) -> None:
+        event = self.translated(event)
         for listener in self.own:
             listener(event)
         self._tell(event)
+
+    def translated(self, event: E) -> E:
+        """The event; a training that the monitor stopped is finished, and not interrupted."""
+        if isinstance(event, Ended) and event.reason and event.reason == self.monitor.reason:
+            return replace(event, status="finished")
+        return event
+
+    def _conclude(self, event: Event) -> None:
+        """At the end, say when the metric converged, and draw its curve."""
+        curve = self.monitor.memory["curve"]
+        if not isinstance(event, Ended) or event.status == "failed" or not curve:
+            return
+        found, metric = self.monitor.convergence(), self.monitor.config.metric
+        self.run.update_info(convergence=found)
+        draw_similarity(
+            curve,
+            self.run.figures / "similarity.png",
+            metric="1 - tstr" if metric == "tstr" else metric,
+            best=self.monitor.memory["kept"],
+            converged=found["step"] if found else None,
+            stopped=self.monitor.reason,
+        )
 
     def note(self, text: str) -> None:
         """Tell everybody something."""
@@ -196,8 +227,17 @@ def _told_elsewhere() -> Iterator[None]:
 class Checkpoints:
     """Saves at the beginning, at epochs' ends when it is time, and at the end."""
 
-    def __init__(self, session: Session, run: Run, lock: RunLock, sync: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        run: Run,
+        lock: RunLock,
+        sync: Callable[[], None],
+        monitor: Monitor,
+    ) -> None:
         self.session, self.run, self.lock, self.sync = session, run, lock, sync
+        self.monitor = monitor
+        self.marked = monitor.kept
         store = CheckpointStore(run.checkpoints)
         self.saver = BackgroundSaver(store, self._before, self._after)
         self.due_at = 0.0
@@ -206,8 +246,13 @@ class Checkpoints:
     def __call__(self, event: Event) -> None:
         # A failed training has weights that are not to be taken up again.
         last = isinstance(event, Ended) and event.status != "failed"
-        due = isinstance(event, EpochEnded) and time.monotonic() >= self.due_at
-        if (isinstance(event, Started) or last or due) and self.session.state.is_finite():
+        best = isinstance(event, EpochEnded) and self.monitor.asks
+        # A newer snapshot would take the place of a best one that waits to be written.
+        writing = self.monitor.kept != self.marked and not best
+        due = isinstance(event, EpochEnded) and time.monotonic() >= self.due_at and not writing
+        if last and writing:
+            self._settle()
+        if (isinstance(event, Started) or last or due or best) and self.session.state.is_finite():
             self.due_at = time.monotonic() + 60 * self.session.config.train.checkpoint_minutes
             self._save()
         if isinstance(event, Ended):
@@ -217,7 +262,15 @@ class Checkpoints:
                 self.saver.check()
             except StorageError:
                 self.due_at = 0.0  # so it is tried again after the next epoch
+                self.monitor.keep(self.marked)
                 raise
+
+    def _settle(self) -> None:
+        """Wait for the best; where it cannot be written, the one before stays the best."""
+        with contextlib.suppress(StorageError):
+            self.saver.wait()
+        if self.monitor.kept != self.marked:
+            self.monitor.keep(self.marked)
 
     def _save(self) -> None:
         session = self.session
@@ -233,3 +286,15 @@ class Checkpoints:
         self.count += 1
         plan = self.session.state.plan(len(self.session.batch))
         self.run.progress(step, epoch=plan.epoch(step), total_steps=plan.total)
+        self._mark(step)
+
+    def _mark(self, step: int) -> None:
+        """Mark the best checkpoint, if it is among those written; a kill may have come before."""
+        best, store = self.monitor.kept, self.saver.store
+        if best is None or best["step"] > step or best["step"] not in store.steps():
+            return
+        said = self.monitor.named(best)
+        if store.marks().get("best") != f"{best['step']:08d}" or said != self.run.info.get("best"):
+            store.mark_best(best["step"])
+            self.run.update_info(best=said)
+        self.marked = best

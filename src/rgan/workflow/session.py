@@ -81,6 +81,7 @@ class Session:
         """What a checkpoint holds beside tensors, as JSON data."""
         return {
             "counters": self.state.counters(),
+            "monitor": self.state.monitor,
             "encoder": self.encoder.state(),
             "config": self.config.to_sections(),
         }
@@ -147,6 +148,8 @@ def _optimizers(config: Config) -> tuple[OptimizerConfig, OptimizerConfig]:
 def _take_up(state: TrainState, checkpoint: Checkpoint, fitting: bool) -> dict[str, str]:
     """Put a checkpoint into a state; gives the weights that begin anew."""
     state.load_counters(checkpoint.state["counters"])
+    if not fitting:  # a branch has no best checkpoint yet, and may have other data
+        state.monitor = dict(checkpoint.state.get("monitor", {}))
     new: dict[str, str] = {}
     if fitting:
         new = state.load_fitting(checkpoint.tensors)
