@@ -86,6 +86,11 @@ def test_the_network_to_blame_is_named():
     assert alarm.networks == ("generator",) and "generator" in alarm.found
 
 
+def test_samples_that_are_alike_are_told_before_the_units_that_makes_dead():
+    course = [{}] * 9 + [{"diversity": 0.01, "dead": {"generator": 0.5}}] * 5
+    assert [alarm.kind for alarm in told(course)] == ["collapse", "vanishing"]
+
+
 def test_an_untrained_generator_that_gets_better_is_no_collapse():
     assert told([{"diversity": 0.001 * 1.1**k} for k in range(60)]) == []
 

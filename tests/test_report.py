@@ -28,8 +28,9 @@ from rgan.report.figures import (
     make_gif,
 )
 from rgan.report.progress import PlainProgress, ProgressBar, make_progress
+from rgan.report.verdict import Watcher, verdict
 from rgan.sequences import Sequences
-from rgan.train.events import Ended, EpochEnded, Event, Started, Stepped
+from rgan.train.events import Ended, EpochEnded, Event, Examined, Noted, Started, Stepped
 
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
@@ -280,6 +281,63 @@ def test_without_a_terminal_there_are_plain_lines_now_and_then() -> None:
         for line in out.getvalue().splitlines()
     )
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ((0.75, 0.9), "balanced"),
+        ((0.94, 0.9), "critic ahead (accuracy .94)"),
+        ((1.0, 0.9), "critic ahead (accuracy 1.00)"),
+        ((0.5, 0.9), "critic behind (accuracy .50)"),
+        ((0.75, 0.1), "samples alike (10% of the real diversity)"),
+        ((0.95, 0.9, 1.6, 1.6), "critic ahead (accuracy .95), g-factor 1.6"),
+        ((0.75, 0.9, 0.6, 0.5), "balanced, g-factor raised to 0.6"),
+        ((0.5, 0.9, 0.25, 1.0), "critic behind (accuracy .50), g-factor lowered to 0.25"),
+        ((0.75, 0.9, 1.01, 1.0), "balanced"),
+        ((0.75, 0.9, math.inf, 1.0), "balanced"),
+    ],
+)
+def test_the_balance_in_words(seen: tuple[float, ...], words: str) -> None:
+    assert verdict(*seen) == words
+
+
+def test_one_batch_does_not_change_the_verdict_but_several_do() -> None:
+    watcher = Watcher()
+    assert watcher.words == ""
+    for accuracy in [0.75] * 5 + [1.0]:
+        watcher(Examined(10, 1, accuracy=accuracy, diversity=0.9))
+    watcher(Examined(20, 1, accuracy=math.nan))
+    assert watcher.words == "balanced"
+    for _ in range(10):
+        watcher(Examined(30, 1, accuracy=1.0, diversity=0.9))
+    assert watcher.words.startswith("critic ahead")
+    watcher(Started(0, 0))
+    assert watcher.words == ""
+
+
+def _steered() -> list[Event]:
+    """The g-factor goes from 1 to 1.6, while the critic is ahead; then a note."""
+    rates = [{"generator": 0.001 * factor, "critic": 0.001} for factor in (1.0, 1.3, 1.6)]
+    steps = [Stepped(i + 1, 0, {"critic": 0.1}, rate) for i, rate in enumerate(rates)]
+    seen = Examined(1, 0, accuracy=0.97, diversity=0.8)
+    return [Started(0, 0, 20, 10, 320), seen, *steps, Noted(3, 0, "collapse: all alike")]
+
+
+def test_bar_and_lines_judge_the_balance_and_pass_on_notes() -> None:
+    words = "critic ahead (accuracy .97), g-factor raised to 1.6"
+    console, out = _terminal()
+    with ProgressBar(console, every=0.0) as bar:
+        for event in _steered():
+            bar(event)
+    assert words in out.getvalue() and "step 3: collapse: all alike" in out.getvalue()
+    plain = io.StringIO()
+    lines = PlainProgress(Console(file=plain, force_terminal=False, width=40), every=0.0)
+    for event in _steered():
+        lines(event)
+    *_, step, note = plain.getvalue().splitlines()
+    assert step.startswith("epoch 0, step 3 of 20") and step.endswith(f"; {words}")
+    assert note == "step 3: collapse: all alike"
 
 
 def test_quiet_is_silent(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,10 @@ import atexit
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from rgan.report.verdict import Watcher
 from rgan.train.events import Ended, EpochEnded, Event, Judged, Noted, Started, Stepped
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class _Pace:
 
 
 class ProgressBar:
-    """A bar with the step, the losses, the rate in sequences a second, and the time left.
+    """A bar with the step, the losses, the rate in sequences a second, and the time left; under it
+    one line that judges the balance.
 
     Args:
         console: a terminal.
@@ -107,11 +109,13 @@ class ProgressBar:
     def __init__(self, console: Console, *, every: float = 0.2) -> None:
         self._console, self._every = console, every
         self._pace, self._told, self._near = _Pace(), -math.inf, ""
+        self._watcher = Watcher()
         self._progress: Progress | None = None
         self._task: int | None = None
 
     def __call__(self, event: Event) -> None:
         """Shows what the event says; for a step this takes some microseconds."""
+        self._watcher(event)
         if isinstance(event, Started):
             self._start(event)
         elif isinstance(event, Stepped):
@@ -133,7 +137,7 @@ class ProgressBar:
 
         self.close()
         self._pace.start(event)
-        self._progress = parts.Progress(
+        self._progress = _judged_progress(self._watcher)(
             parts.TextColumn("{task.description}"),
             parts.BarColumn(bar_width=None),
             parts.MofNCompleteColumn(),
@@ -195,9 +199,11 @@ class PlainProgress:
     def __init__(self, console: Console, *, every: float = 15.0) -> None:
         self._console, self._every = console, every
         self._pace, self._told, self._near = _Pace(), 0.0, ""
+        self._watcher = Watcher()
 
     def __call__(self, event: Event) -> None:
         """Writes a line if it is time for one."""
+        self._watcher(event)
         if isinstance(event, Started):
             self._pace.start(event)
             self._told = time.monotonic()
@@ -212,6 +218,8 @@ class PlainProgress:
             if time.monotonic() - self._told >= self._every:
                 self._told = time.monotonic()
                 self._say(self._line(event))
+        elif isinstance(event, Noted):
+            self._say(f"step {event.step:,}: {event.text}")
         elif isinstance(event, Ended):
             reason = f": {event.reason}" if event.reason else ""
             self._say(
@@ -226,6 +234,7 @@ class PlainProgress:
             f"epoch {event.epoch}, step {event.step} of {self._pace.total}: "
             f"{_losses(event.losses, {})}{self._near}, {rate:,.0f} sequences/s"
             + (f", {spell(left)} left" if math.isfinite(left) else "")
+            + (f"; {self._watcher.words}" if self._watcher.words else "")
         )
 
     def _say(self, line: str) -> None:
@@ -239,6 +248,21 @@ class PlainProgress:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _judged_progress(watcher: Watcher) -> type[Progress]:
+    """rich's display with the watcher's words on a line of their own."""
+    from rich.console import RenderableType
+    from rich.progress import Progress
+    from rich.text import Text
+
+    class WithWords(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            if watcher.words:
+                yield Text(watcher.words, style="dim", no_wrap=True, overflow="ellipsis")
+
+    return WithWords
 
 
 def spell(seconds: float) -> str:
