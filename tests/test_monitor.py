@@ -112,6 +112,30 @@ def test_a_kill_between_checkpoint_and_mark_leaves_no_gap(whole: Outcome, tmp_pa
     assert run.info["best"] == best and int(mark.read_text()) == best["step"]
 
 
+def test_a_best_that_cannot_be_written_is_not_told_as_one(tmp_path: Path):
+    aside: dict[str, Path] = {}
+
+    def disturb(event: Event) -> None:
+        if isinstance(event, EpochEnded) and event.epoch in (1, 4):
+            (folder,) = (path / "checkpoints" for path in tmp_path.iterdir())
+            if event.epoch == 1:  # a file in place of the folder: what a lost mount looks like
+                aside["was"] = folder.rename(folder.with_name("aside"))
+                folder.write_text("")
+            else:
+                folder.unlink()
+                aside["was"].rename(folder)
+
+    # the best epoch is the second
+    swift = {"generator_optimizer__rate": 0.01, "critic_optimizer__rate": 0.01, "train__warmup": 0}
+    config = tiny(train__epochs=6, train__average=0.5, **swift, **EVERY)
+    run = fit(config, runs=tmp_path, listeners=(disturb,)).run
+    best, store = run.info["best"], CheckpointStore(run.checkpoints)
+    found = {e["step"]: e["value"] for e in events(run.path, "similarity")}
+    assert store.load("best").step == best["step"] and found[best["step"]] == best["value"]
+    assert store.load("latest").state["monitor"]["kept"]["step"] == best["step"]
+    assert any("a checkpoint is not written" in e["text"] for e in events(run.path, "note"))
+
+
 def test_tstr_chooses_where_it_is_asked_to(tmp_path: Path):
     more = {"data__source": "digits", "data__max_sequences": 300, "train__epochs": 3}
     run = fit(tiny(monitor__metric="tstr", **{**EVERY, **more}), runs=tmp_path).run
