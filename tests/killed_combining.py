@@ -22,8 +22,9 @@ from rgan.errors import RunError
 from rgan.runs.archive import finish_pending
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.combine import combine
+from rgan.runs.find import select_each
 from rgan.runs.folder import Run
-from rgan.runs.select import run_folders, select_each
+from rgan.runs.select import run_folders
 
 WRITES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
 

@@ -34,7 +34,7 @@ def combine(
     command finishes the job.
     """
     from rgan.runs.archive import finish_pending
-    from rgan.runs.select import select_each
+    from rgan.runs.find import select_each
 
     folders = {Path(runs), *(Path(word).parent for word in names if "/" in word)}
     if not dry_run:
@@ -88,7 +88,7 @@ def average(
     with it is better. The runs must have the same network, the same data and the same scaling.
     """
     from rgan.config import parse_settings
-    from rgan.runs.select import select_each
+    from rgan.runs.find import select_each
 
     shares = _numbers(weights)
     settings = parse_settings(set_ or [])

@@ -71,7 +71,7 @@ def _fold(line: str, width: int) -> list[str]:
 def compare(names: RunNames, runs: o.Runs = "runs", as_json: Json = False) -> None:
     """Compare runs: settings that differ, then results."""
     from rgan.runs.compare import compare as side_by_side
-    from rgan.runs.select import select_each
+    from rgan.runs.find import select_each
 
     found = side_by_side(select_each(names, runs))
     if as_json:

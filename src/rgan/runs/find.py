@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable
 from pathlib import Path
 
-from rgan.errors import RunError, nearest
+from rgan.errors import RunError
 from rgan.runs.folder import Run
 from rgan.runs.lineage import newest_first
+from rgan.runs.select import matches, no_match, run_folders, select
 
 
 def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None = None) -> Run:
@@ -28,25 +30,20 @@ def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None
         return Run.open(text)
     if text == "latest":
         return _latest(root)
-    if glob.has_magic(text):
-        matches = _by_glob(text, root)
-    elif Path(text).exists():
-        return Run.open(text)  # which says why it is not one
-    elif "/" in text:
-        matches = _by_glob(f"{glob.escape(text)}*", Path())
-        if not matches:
-            return Run.open(text)
-    else:
-        matches = _by_beginning(text, root)
-    if len(matches) == 1:
-        return Run.open(matches[0])
-    if not matches:
-        raise _none(text, root)
-    runs = _newest_first(matches)
+    if Path(text).exists():
+        return Run.open(text)  # which says why it is not one, here and below
+    meant = matches(text, root)
+    if not meant and "/" in text and not glob.has_magic(text):
+        return Run.open(text)
+    if not meant:
+        raise no_match(text, root)
+    if len(meant) == 1:
+        return Run.open(meant[0])
+    runs = _newest_first(meant)
     if newest and runs:
         return runs[0]
     raise RunError(
-        f'"{text}" matches {len(matches)} runs, newest first:\n'
+        f'"{text}" matches {len(meant)} runs, newest first:\n'
         + "\n".join(f"    {run.path}" for run in runs),
         rule="one run is meant",
         repair=("--newest, which takes the first" if newest is not None else f'"{runs[0].path}"')
@@ -55,19 +52,28 @@ def find_run(text: str | Path, root: str | Path = "runs", *, newest: bool | None
     )
 
 
+def select_each(words: Iterable[str], root: str | Path = "runs") -> list[Run]:
+    """One run for each word, and all that a glob means, in the order given; none twice.
+
+    Raises:
+        RunError: a word means no run or several, or a run is damaged.
+    """
+    runs: dict[Path, Run] = {}
+    for word in words:
+        many = glob.has_magic(word) and not Path(word).exists()
+        found = map(Run.open, select([word], root)) if many else [find_run(word, root)]
+        for run in found:
+            runs.setdefault(run.path.resolve(), run)
+    return list(runs.values())
+
+
 def list_runs(root: str | Path = "runs") -> list[Run]:
     """The runs in a folder, the one trained last first; folders that cannot be read are left out.
 
     Args:
         root: the folder of all runs; it need not exist.
     """
-    return _newest_first(_folders(Path(root)))
-
-
-def _folders(root: Path) -> list[Path]:
-    # What begins with a dot is being made, or was left by a crash.
-    found = (path.parent for path in root.glob("*/run.json"))
-    return sorted(folder for folder in found if not folder.name.startswith("."))
+    return _newest_first(run_folders(root))
 
 
 def _newest_first(folders: list[Path]) -> list[Run]:
@@ -84,42 +90,5 @@ def _newest_first(folders: list[Path]) -> list[Run]:
 def _latest(root: Path) -> Run:
     runs = list_runs(root)
     if not runs:
-        raise _none("latest", root)
+        raise no_match("latest", root)
     return runs[0]
-
-
-def _by_glob(pattern: str, root: Path) -> list[Path]:
-    found = {
-        Path(path).resolve(): Path(path)
-        for wanted in (pattern, str(root / pattern))
-        for path in glob.glob(wanted)  # noqa: PTH207  patterns may be absolute
-        if (Path(path) / "run.json").is_file()
-    }
-    return sorted(found.values())
-
-
-def _by_beginning(text: str, root: Path) -> list[Path]:
-    names: dict[Path, set[str]] = {folder: {folder.name} for folder in _folders(root)}
-    for run in _newest_first(list(names)):
-        info = run.info
-        names[run.path] |= {str(info["id"]), str(info["name"])}
-    exact = [folder for folder, called in names.items() if text in called]
-    if exact or not text:
-        return exact
-    return [folder for folder, called in names.items() if any(n.startswith(text) for n in called)]
-
-
-def _none(text: str, root: Path) -> RunError:
-    folders = _folders(root)
-    if not folders:
-        return RunError(
-            f'no run "{text}": there are no runs in "{root}"',
-            rule="a run is named by its path, a glob, the beginning of its name or id, or latest",
-            repair="rgan train icu, or name the folder of runs with --runs DIR",
-        )
-    hint = nearest(text, {folder.name for folder in folders[-5:]})
-    return RunError(
-        f'no run "{text}" among the {len(folders)} in "{root}"; {hint}',
-        rule="a run is named by its path, a glob, the beginning of its name or id, or latest",
-        repair=f'rgan runs list --runs "{root}"',
-    )

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from rgan.errors import RunError, nearest
 from rgan.runs.atomic import REPLACED, TEMPORARY
-from rgan.runs.find import find_run
-from rgan.runs.folder import Run
 from rgan.runs.info import read_info
 from rgan.runs.lineage import text
 
@@ -48,51 +46,41 @@ def select(patterns: Iterable[str], root: str | Path = "runs") -> list[Path]:
         return run_folders(root)
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        matches = _matches(pattern, root)
-        if not matches:
-            raise _none(pattern, root)
-        for path in matches:
+        meant = matches(pattern, root)
+        if not meant:
+            raise no_match(pattern, root)
+        for path in meant:
             found.setdefault(path.resolve(), path)
     return list(found.values())
-
-
-def select_each(words: Iterable[str], root: str | Path = "runs") -> list[Run]:
-    """One run for each word, and all that a glob means, in the order given; none twice.
-
-    Raises:
-        RunError: a word means no run or several, or a run is damaged.
-    """
-    runs: dict[Path, Run] = {}
-    for word in words:
-        many = glob.has_magic(word) and not Path(word).exists()
-        found = map(Run.open, select([word], root)) if many else [find_run(word, root)]
-        for run in found:
-            runs.setdefault(run.path.resolve(), run)
-    return list(runs.values())
 
 
 def _is_run(path: Path) -> bool:
     return any((path / sign).exists() for sign in _SIGNS)
 
 
-def _matches(pattern: str, root: Path) -> list[Path]:
+def matches(pattern: str, root: Path) -> list[Path]:
+    """The folders that one pattern means, damaged runs among them; it may be none."""
     here = Path(pattern)
     if _is_run(here):
         return [here]
     if here.is_dir() and run_folders(here):
         return run_folders(here)
     if glob.has_magic(pattern):
-        return [
-            Path(path)
-            for wanted in (pattern, str(root / pattern))
-            for path in sorted(glob.glob(wanted))  # noqa: PTH207  patterns may be absolute
-            if _is_run(Path(path)) and not Path(path).name.startswith((TEMPORARY, REPLACED))
-        ]
+        return _globbed(pattern, str(root / pattern))
+    if "/" in pattern:
+        return _globbed(f"{glob.escape(pattern)}*")
     called = {path: _names(path) for path in run_folders(root)}
     exact = [path for path, names in called.items() if pattern in names]
     if exact or not pattern:
         return exact
     return [path for path, names in called.items() if any(n.startswith(pattern) for n in names)]
+
+
+def _globbed(*patterns: str) -> list[Path]:
+    """The runs that any of these matches, none twice; not what is being made or was left over."""
+    found = [Path(path) for pattern in patterns for path in sorted(glob.glob(pattern))]  # noqa: PTH207
+    runs = [p for p in found if _is_run(p) and not p.name.startswith((TEMPORARY, REPLACED))]
+    return list({path.resolve(): path for path in runs}.values())
 
 
 def _names(path: Path) -> set[str]:
@@ -103,8 +91,9 @@ def _names(path: Path) -> set[str]:
     return {path.name, text(info["id"]), text(info["name"])} - {""}
 
 
-def _none(pattern: str, root: Path) -> RunError:
-    rule = "a path, a glob, or the beginning of a run's name or id"
+def no_match(pattern: str, root: Path) -> RunError:
+    """What to say where a pattern means no run."""
+    rule = "a run is named by its path, a glob, the beginning of its name or id, or latest"
     folders = run_folders(root)
     if not folders:
         return RunError(
