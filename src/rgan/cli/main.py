@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rgan.cli import data, demo, evaluate, export, runs, sample, train
+from rgan.cli import data, demo, devices, evaluate, export, runs, sample, train
 
 app = typer.Typer(
     name="rgan",
@@ -25,6 +25,7 @@ app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)
+app.command("devices")(devices.devices)
 
 
 def _version(wanted: bool) -> None:

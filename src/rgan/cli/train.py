@@ -40,9 +40,11 @@ def train(
     config: Annotated[str, typer.Option(help="A TOML file of settings.")] = "",
     set_: o.SetOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, in all.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Sequences in a batch.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Sequences in a batch; auto: as many as fit in memory.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto: the idlest; cpu, cuda:1, mps.")] = None,
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
     data_dir: o.DataDir = "",
@@ -72,6 +74,9 @@ def train(
     from rgan.errors import ConfigError
 
     flags = o.settings_of("model", kind=model)
+    shrink = batch_size == "auto"
+    if shrink:
+        batch_size = None
     flags |= o.settings_of("train", epochs=epochs, batch_size=batch_size, seed=seed, device=device)
     data = o.settings_of(
         "data",
@@ -112,14 +117,20 @@ def train(
             repair="rgan train --resume RUN",
         )
     if resume:
-        how = _How(branch, new_data, newest)
+        how = _How(branch, new_data, newest, shrink)
         _resume(resume, runs, settings, preset or config, how, quiet)
     else:
-        _new(source, runs, preset or "default", config, settings, quiet)
+        _new(source, runs, preset or "default", config, settings, quiet, shrink)
 
 
 def _new(
-    source: str, runs: str, preset: str, config: str, settings: dict[str, Any], quiet: bool
+    source: str,
+    runs: str,
+    preset: str,
+    config: str,
+    settings: dict[str, Any],
+    quiet: bool,
+    shrink: bool,
 ) -> None:
     resolved = resolve(source, preset, config, settings)
     from rgan.report.progress import make_progress
@@ -136,6 +147,8 @@ def _new(
             sequences=sequences,
             listeners=(progress,),
             command=shlex.join(["rgan", *sys.argv[1:]]),
+            shrink=shrink,
+            say=say,
         )
     finally:
         progress.close()
@@ -149,6 +162,7 @@ class _How:
     branch: bool
     new_data: bool
     newest: bool
+    shrink: bool
 
 
 def _resume(
@@ -181,12 +195,18 @@ def _resume(
                 settings=settings,
                 new_data=how.new_data,
                 listeners=listeners,
+                shrink=how.shrink,
                 say=say,
                 command=command,
             )
         else:
             outcome = resume(
-                run, settings=settings, new_data=how.new_data, listeners=listeners, say=say
+                run,
+                settings=settings,
+                new_data=how.new_data,
+                listeners=listeners,
+                shrink=how.shrink,
+                say=say,
             )
     finally:
         progress.close()

@@ -54,7 +54,9 @@ class TrainConfig:
     seed: int = Field(default=0, ge=0)
     """Everything random follows from it."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """auto, the idlest; cpu, cuda:1, mps."""
+    check_memory: bool = True
+    """Whether a dry step finds out first if the training fits into the memory that is free."""
     checkpoint_minutes: float = Field(default=2.0, gt=0.0)
     """A checkpoint is written at the end of an epoch when this many minutes have passed."""
     keep: int = Field(default=3, ge=1)

@@ -28,6 +28,7 @@ from rgan.workflow.changes import (
 from rgan.workflow.monitor import check_monitor
 from rgan.workflow.recording import Recording
 from rgan.workflow.session import Session, open_session
+from rgan.workflow.shrinking import check_halvable, fitted, halved, note_batch, reason_of
 from rgan.workflow.stop import StopSignals
 
 Say = Callable[[str], None]
@@ -55,6 +56,8 @@ def fit(
     sequences: Sequences | None = None,
     listeners: tuple[Listener, ...] = (),
     command: str = "",
+    shrink: bool = False,
+    say: Say = lambda text: None,
 ) -> Outcome:
     """Train a new model, in a new run folder.
 
@@ -66,9 +69,11 @@ def fit(
         sequences: the data, where they are at hand already.
         listeners: are told the loop's events beside those of the run folder.
         command: what was typed, for run.json.
+        shrink: where memory is short, take the largest batch that fits.
+        say: is told of a busy GPU and of a smaller batch.
 
     Raises:
-        InputError: the source, the data or a setting cannot be used.
+        InputError: the source, the data or a setting cannot be used, or memory is too small.
         DivergedError: a loss is not finite; the last good checkpoint stays.
         StorageError: the last checkpoint cannot be written.
     """
@@ -76,6 +81,7 @@ def fit(
         sequences = load(config.data, seed=config.train.seed)
     session = open_session(config, sequences)
     check_monitor(session)
+    session = _fitted(session, shrink, say)
     run = Run.create(
         runs,
         f"{sequences.name}-{session.config.model.kind}",
@@ -97,6 +103,7 @@ def resume(
     sequences: Sequences | None = None,
     new_data: bool = False,
     listeners: tuple[Listener, ...] = (),
+    shrink: bool = False,
     say: Say = lambda text: None,
 ) -> Outcome:
     """Go on from a run's last good checkpoint.
@@ -107,6 +114,7 @@ def resume(
         sequences: the data, where the run's own source does not name them.
         new_data: whether the data may be others than those trained on.
         listeners: are told the loop's events beside those of the run folder.
+        shrink: where memory is short, take the largest batch that fits.
         say: is told what changed and what was found damaged.
 
     Raises:
@@ -132,6 +140,9 @@ def resume(
             session.state.monitor = {}
         if session.is_complete:
             say(nothing_left(session, str(run.path)).message)
+        else:
+            session = _fitted(session, shrink, say)
+            note_batch(plan.changes, plan.config, session.config)
         run.history.truncate_after(session.state.step)
         run.begin_segment(session.state.step, plan.changes, **more)
         if note:
@@ -148,6 +159,7 @@ def branch(
     sequences: Sequences | None = None,
     new_data: bool = False,
     listeners: tuple[Listener, ...] = (),
+    shrink: bool = False,
     say: Say = lambda text: None,
     command: str = "",
 ) -> Outcome:
@@ -159,7 +171,7 @@ def branch(
     Args:
         parent: the run to branch from; it may be in training.
         runs: the folder that will hold the new run; the parent's own if not given.
-        settings, sequences, new_data, listeners, say, command: as for ``fit`` and ``resume``.
+        settings, sequences, new_data, listeners, shrink, say, command: as for fit and resume.
 
     Raises:
         RunError, DivergedError, StorageError: as ``resume``.
@@ -179,6 +191,8 @@ def branch(
         say(f"begins anew: {name} {why}")
     if session.is_complete:
         raise nothing_left(session, f"{parent.path} --branch")
+    session = _fitted(session, shrink, say)
+    note_batch(plan.changes, plan.config, session.config)
     info = parent.info
     run = Run.create(
         parent.path.parent if runs is None else runs,
@@ -231,10 +245,19 @@ def _begin(
     return _Plan(config, changes, checkpoint, sequences)
 
 
+def _fitted(session: Session, shrink: bool, say: Say) -> Session:
+    """A session that fits into memory, and what there is to say of it, said."""
+    session, notes = fitted(session, shrink=shrink)
+    for note in notes:
+        say(note)
+    return session
+
+
 def _train(
     run: Run, session: Session, lock: RunLock, listeners: tuple[Listener, ...], data: Sequences
 ) -> Outcome:
-    """Train to the end, rolled back where the health policy asks for it."""
+    """Train to the end: rolled back where the health policy asks for it, and on with half the batch
+    where memory runs out."""
     left = session.config.health.retries
     while True:
         try:
@@ -245,6 +268,11 @@ def _train(
                 raise
             left -= 1
             session = _roll_back(run, session, error, listeners, data)
+            continue
+        except (RuntimeError, MemoryError) as error:
+            check_halvable(error, session)
+        # Only now is the error gone, which held the tensors of the step that failed.
+        session = halved(run, session, listeners)
 
 
 def _segment(run: Run, session: Session, lock: RunLock, listeners: tuple[Listener, ...]) -> Outcome:
@@ -257,6 +285,9 @@ def _segment(run: Run, session: Session, lock: RunLock, listeners: tuple[Listene
         status, reason = ended.status, ended.reason
     except DivergedError as error:
         reason = error.found
+        raise
+    except (RuntimeError, MemoryError) as error:
+        reason = reason_of(error)
         raise
     except KeyboardInterrupt:
         status, reason = "interrupted", "a second Ctrl-C"
