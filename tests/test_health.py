@@ -91,6 +91,11 @@ def test_samples_that_are_alike_are_told_before_the_units_that_makes_dead():
     assert [alarm.kind for alarm in told(course)] == ["collapse", "vanishing"]
 
 
+def test_a_generator_that_begins_to_learn_does_not_explode():
+    weak = {"gradient": {"critic": 0.3, "generator": 0.005}}
+    assert told([weak] * 9 + [{"gradient": {"critic": 0.3, "generator": 2.2}}] * 20) == []
+
+
 def test_an_untrained_generator_that_gets_better_is_no_collapse():
     assert told([{"diversity": 0.001 * 1.1**k} for k in range(60)]) == []
 

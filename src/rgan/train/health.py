@@ -2,7 +2,7 @@
 
 nan          a loss or a gradient is not a finite number
 explosion    an update changes a network by more than 15 % of its size, its weights have doubled
-             since the last look, or its gradient is 100 times what it was in the mean
+             since the last look, or its gradient is over 10 and 100 times its mean
 vanishing    a gradient is a thousandth of what it was in the mean, or next to nothing, or a fifth
              of a network's units are dead
 saturation   the critic tells every real sequence from generated ones and its loss is below a
@@ -32,6 +32,8 @@ STILL = 8
 diverse has so many looks to get better."""
 LEARN = 5
 """Looks before a mean gradient is known."""
+LARGE = 10.0
+"""No gradient below this explodes: a generator that learns nothing at first has a tiny mean."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _gradients(vitals: Vitals, memory: Memory) -> Iterator[tuple[str, Alarm]]:
         if before and size > 2 * before:
             found = f"the weights of the {network} have grown from {before:.3g} to {size:.3g}"
             yield f"weight {network}", Alarm("explosion", found, _slower((network,)), (network,))
-        if known and norm > 100 * mean:
+        if known and norm > max(LARGE, 100 * mean):
             found = f"the gradient of the {network} is {norm:.2g}, in the mean it was {mean:.2g}"
             yield f"gradient {network}", Alarm("explosion", found, _slower((network,)), (network,))
         dead = vitals.dead.get(network, 0.0)
