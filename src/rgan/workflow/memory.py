@@ -41,8 +41,8 @@ UPDATES = 2
 HOLES = 0.1
 """What the heap grows by over a longer training, of what the dry step took."""
 BESIDE = 48 * 2**20
-"""What pictures, TensorBoard and scores on the way take; with ``HOLES`` measured on whole trainings
-by ``benchmarks/memory.py``."""
+"""What pictures, TensorBoard and scores on the way take; like ``HOLES`` set from three whole
+trainings, and checked by ``benchmarks/memory.py``."""
 PATIENCE = 120.0
 """Seconds after which a child that does not answer is given up, and nothing is claimed."""
 
