@@ -84,6 +84,7 @@ def train(steps: int, minutes: float, folder: Path, slow: float) -> dict[str, fl
     settings = {
         **{"data.source": "icu", "model.kind": "rcgan", "train.device": "cpu"},
         **{"train.steps": steps, "train.figures": 0, "train.checkpoint_minutes": minutes},
+        "monitor.looks": 0,
     }
     watch = Watch()
     with (

@@ -20,7 +20,7 @@ def sample(
         str, typer.Option("-o", "--output", help=".npz, .npy, .csv, .parquet, .ts or .png")
     ] = "synthetic.npz",
     seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.")] = 0,
-    checkpoint: Annotated[str, typer.Option(help="latest, or a step.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, auto.")] = "cpu",
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
