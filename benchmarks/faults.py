@@ -162,6 +162,7 @@ def main() -> None:
     began = time.monotonic()
     with open_folder() as base:
         rows = everything(arguments, base)
+    rows = [row for row in rows if row.trials]
     minutes = (time.monotonic() - began) / 60
     table = [[row.name, str(row.trials), str(len(row.harmed)), _most(row.came)] for row in rows]
     document = {
@@ -173,7 +174,7 @@ def main() -> None:
     write_json(arguments.store, document)
     print(f"{machine()}; seed {arguments.seed}, {minutes:.0f} minutes\n")
     print(markdown(["disturbance", "times", "runs harmed", "what came of it"], table))
-    for row in rows[:3]:
+    for row in [row for row in rows if len(row.came) > 2]:
         print(f"\nWhere each {row.name} hit ({row.pictures} pictures missing at the end):\n")
         print(markdown(["where", "times"], [[k, str(n)] for k, n in sorted(row.came.items())]))
     sys.exit(any(row.harmed for row in rows))

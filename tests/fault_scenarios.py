@@ -72,6 +72,11 @@ def resumed(run: Path, cwd: Path, straight: Path, *flags: str) -> Child:
     return child
 
 
+def _wait_for_checkpoint(cwd: Path, epoch: int, child: Child) -> None:
+    """Wait until the checkpoint of so many epochs is there."""
+    wait_until(lambda: saved(cwd) >= PER_EPOCH * epoch, child)
+
+
 def stopped(cwd: Path, after: int = 3 * PER_EPOCH) -> Path:
     """A long training stopped by SIGTERM, with some checkpoints."""
     child = launch(LONG, cwd)
@@ -158,7 +163,7 @@ def disk_full_for_a_while(cwd: Path, straight: Straight, rng: random.Random) -> 
         work.mkdir()
         child = launch(LONG, work, notes=cwd)
         with none_outlives(child):
-            wait_until(lambda: saved(work) >= PER_EPOCH * rng.randrange(1, 10), child)
+            _wait_for_checkpoint(work, rng.randrange(1, 10), child)
             filler.fill()
             wait_until(lambda: "a picture is not written" in child.err, child)
             filler.free()
@@ -180,7 +185,7 @@ def disk_full_and_its_log(cwd: Path, straight: Straight, rng: random.Random) -> 
         work.mkdir()
         child = launch(tuple(word for word in LONG if word != "-q"), work, notes=disk)
         with none_outlives(child):
-            wait_until(lambda: saved(work) >= PER_EPOCH * rng.randrange(1, 10), child)
+            _wait_for_checkpoint(work, rng.randrange(1, 10), child)
             filler.fill()
             time.sleep(0.7)
             filler.free()
@@ -198,7 +203,7 @@ def disk_full_to_the_end(cwd: Path, straight: Straight, rng: random.Random) -> s
         work.mkdir()
         child = launch(LONG, work, notes=cwd)
         with none_outlives(child):
-            wait_until(lambda: saved(work) >= PER_EPOCH * rng.randrange(1, 10), child)
+            _wait_for_checkpoint(work, rng.randrange(1, 10), child)
             filler.fill()
             code = child.wait()
         last = saved(work)
@@ -218,7 +223,7 @@ def file_size_limit(cwd: Path, straight: Straight, rng: random.Random) -> str:
 
     child = launch(LONG, cwd)
     with none_outlives(child):
-        wait_until(lambda: saved(cwd) >= PER_EPOCH * rng.randrange(1, 10), child)
+        _wait_for_checkpoint(cwd, rng.randrange(1, 10), child)
         limits = resource.prlimit(child.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (1000, limits[1]))
         wait_until(lambda: "a picture is not written" in child.err, child)
@@ -304,7 +309,7 @@ def _other_user() -> int | None:
 def _as_other_user(cwd: Path, rng: random.Random) -> tuple[Child, Path]:
     cwd.chmod(0o777)
     child = launch(LONG, cwd, Trouble(uid=_other_user()))
-    wait_until(lambda: saved(cwd) >= PER_EPOCH * rng.randrange(1, 10), child)
+    _wait_for_checkpoint(cwd, rng.randrange(1, 10), child)
     run = the_run(cwd)
     assert run
     return child, run
@@ -349,7 +354,7 @@ def two_signals(cwd: Path, straight: Straight, rng: random.Random) -> str:
     number = rng.choice([signal.SIGTERM, signal.SIGINT])
     child = launch(LONG, cwd, Trouble(slow=0.05))
     with none_outlives(child):
-        wait_until(lambda: saved(cwd) >= PER_EPOCH * rng.randrange(1, 6), child)
+        _wait_for_checkpoint(cwd, rng.randrange(1, 6), child)
         wait_until(lambda: "checkpoint" in child.phases, child)
         child.send(number)
         time.sleep(rng.choice([0.0, 0.01, 0.05, 0.1]))
@@ -387,7 +392,7 @@ def holder_killed(cwd: Path, straight: Straight, rng: random.Random) -> str:
     """The process that holds the lock is killed: the next one says that it takes the lock over."""
     child = launch(LONG, cwd)
     with none_outlives(child):
-        wait_until(lambda: saved(cwd) >= PER_EPOCH * rng.randrange(1, 10), child)
+        _wait_for_checkpoint(cwd, rng.randrange(1, 10), child)
         child.kill()
     run = the_run(cwd)
     assert run
