@@ -92,7 +92,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, over {most:,}")
-        return file.read(most)
+        return file.read(size + 1)  # reading up to ``most`` would set aside all of that
 
 
 def open_plain(path: str | Path) -> BinaryIO:

@@ -188,8 +188,8 @@ class CheckpointStore:
         raise RunError(
             "no checkpoint can be used:\n" + "\n".join(f"    {problem}" for problem in problems),
             rule="every file of a checkpoint is as it was written",
-            repair=f'restore "{self.folder}" from a copy of the run, or where a newer version wrote '
-            "it: pip install --upgrade rgan",
+            repair=f'restore "{self.folder}" from a copy of the run; '
+            "where a newer version wrote it: pip install --upgrade rgan",
         )
 
     def _folders(self) -> list[Path]:
