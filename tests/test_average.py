@@ -250,8 +250,8 @@ def noisy(amount: float) -> Callable[[Tensors, dict[str, Any]], None]:
 def test_greedy_takes_in_what_improves_and_leaves_out_what_does_not(
     runs: list[Run], tmp_path: Path
 ) -> None:
-    base = runs[2]
-    opposite = [rewrite(base, tmp_path, noisy(amount)) for amount in (0.6, -0.6, 3.0)]
+    base = runs[1]
+    opposite = [rewrite(base, tmp_path, noisy(amount)) for amount in (2.0, -2.0, 6.0)]
     said: list[str] = []
     settings = {"evaluate.quick": True, "evaluate.repeats": 2}
     mean = average_runs(opposite, greedy="marginal_w1", settings=settings, root=tmp_path,
