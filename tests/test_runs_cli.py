@@ -59,6 +59,34 @@ def test_a_row_says_what_became_of_a_run(tmp_path: Path) -> None:
     assert "finished" in row and "mmd2 0.25" in row and row.endswith(" a")
 
 
+NEAR = {"metric": "mmd2", "within": 0.05, "epochs": 3, "batches": 2400, "seconds": 1.5}
+
+
+def test_when_a_run_converged_is_listed_and_compared(tmp_path: Path) -> None:
+    _, b, c = line_of(tmp_path)
+    assert "converged" not in rgan("runs", "list", "--runs", tmp_path).out.splitlines()[0]
+    b.update_info(convergence=NEAR)
+    rows = {row["name"]: row["convergence"] for row in listed("--runs", tmp_path)}
+    assert rows["b"] == {"metric": "mmd2", "epochs": 3, "batches": 2400, "seconds": 1.5}
+    assert rows["a"] is None and rows["c"] is None
+    head, _, *lines = rgan("runs", "list", "--runs", tmp_path).out.splitlines()
+    cells = {line.split()[0]: line[head.index("converged") - 3 :] for line in lines}
+    assert "batch 2,400" in cells["b"] and "batch" not in cells["a"]
+
+    found = json.loads(rgan("runs", "compare", "a", "b", "--runs", tmp_path, "--json").out)
+    assert found["results"]["batches to converge"] == [None, 2400]
+    assert list(found["results"])[-4:-2] == ["seconds to converge", "epochs"]
+    assert found["notes"] == []
+    c.update_info(convergence=NEAR | {"metric": "overall"})
+    assert (
+        "different metrics: mmd2, overall"
+        in rgan("runs", "compare", "b", "c", "--runs", tmp_path).out
+    )
+    for odd in (NEAR | {"batches": "many"}, NEAR | {"seconds": -1}, NEAR | {"metric": None}):
+        c.update_info(convergence=odd)
+        assert summarise(c.path).convergence is None
+
+
 def test_a_run_is_running_only_while_its_lock_is_held(tmp_path: Path) -> None:
     run = bare(tmp_path, "mine")
     run.update_info(status="running")
@@ -98,6 +126,7 @@ ODD: tuple[object, ...] = (
 @pytest.mark.parametrize("field", [
     *("id", "name", "parent", "parents", "stands_for", "segments", "created", "updated", "status"),
     *("data", "best", "progress", "machine", "versions", "git", "command", "spec", "average"),
+    "convergence",
 ])  # fmt: skip
 def test_odd_content_of_run_json_gives_no_traceback(tmp_path: Path, field: str) -> None:
     info = bare(tmp_path / "one", "odd").info
@@ -173,11 +202,13 @@ def test_the_table_fits_the_terminal(
     parent = trained(tmp_path, "2026-11-23T03-58-17-icu-rcgan", tmp=None)
     child = trained(tmp_path, "2026-11-23T04-58-17-icu-rcgan", parent, begin=20)
     scored(child, discriminative=0.4321)
+    child.update_info(convergence=NEAR)
     monkeypatch.setenv("COLUMNS", str(width))
     out = rgan("runs", "list", "--runs", tmp_path).out
     assert max(map(len, out.splitlines())) <= width
     for word in (parent.path.name, child.path.name, "discriminative 0.4321", "toy", "finished"):
         assert word in out, word
+    assert "batch 2,400" in " ".join(out.split())
     assert out.count(parent.id[:8]) + out.count(parent.path.name) == 2, (
         "its own row and its child's"
     )

@@ -19,7 +19,7 @@ Globs = Annotated[
     typer.Argument(help="Paths, globs, or beginnings of names or ids; none: all of --runs."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_HEAD = ("run", "age", "status", "model", "data", "epochs", "steps", "best", "parent")
+_HEAD = ("run", "age", "status", "model", "data", "epochs", "steps", "best", "converged", "parent")
 _RIGHT = (1, 5, 6)
 
 
@@ -28,7 +28,8 @@ def list_runs(globs: Globs = None, runs: o.Runs = "runs", as_json: Json = False)
 
     A child stands before its parents; else what was trained last comes first. A run that says it
     is running, and that nobody trains, was killed: it is shown as stopped, and can be resumed.
-    Damaged runs are listed with the reason.
+    Damaged runs are listed with the reason. Where a metric was watched, "converged" says at which
+    batch it first came within 5 % of its best.
     """
     rows, lineage = _rows(globs or [], runs)
     if as_json:
@@ -84,7 +85,7 @@ def _cells(row: Row, lineage: Lineage) -> tuple[str, ...]:
     done = row.progress
     epochs = f"{done.epoch:,}/{done.epochs:,}" if done.epochs else f"{done.epoch:,}"
     if row.damage:
-        return (row.name, "", "damaged", "", "", "", "", "", "")
+        return (row.name, "", "damaged", *[""] * (len(_HEAD) - 3))
     return (
         row.name,
         age(row.updated),
@@ -94,6 +95,7 @@ def _cells(row: Row, lineage: Lineage) -> tuple[str, ...]:
         epochs,
         f"{done.step:,}",
         _best(row) or "-",
+        f"batch {row.convergence.batches:,}" if row.convergence else "-",
         _parent(row.member, lineage) if row.member else "",
     )
 
@@ -118,24 +120,26 @@ def _lines(rows: list[Row], lineage: Lineage, width: int) -> list[str]:
     from rgan.cli.lineage_text import grid, width_of, wrap
 
     cells = [_cells(row, lineage) for row in rows]
-    lines = grid(_HEAD, cells, _RIGHT)
-    if max(map(width_of, lines)) <= width:
-        return lines
     brief = [
-        (*cell[:8], _parent(row.member, lineage, short=True) if row.member else "")
+        (*cell[:-1], _parent(row.member, lineage, short=True) if row.member else "")
         for cell, row in zip(cells, rows, strict=True)
     ]
-    lines = grid(_HEAD, brief, _RIGHT)
-    if max(map(width_of, lines)) <= width:
-        return lines
+    some = any(row.convergence for row in rows)
+    keep = [i for i, name in enumerate(_HEAD) if some or name != "converged"]
+    for table in (cells, brief):
+        head, *body = [[cell[i] for i in keep] for cell in (_HEAD, *table)]
+        lines = grid(head, body, _RIGHT)
+        if max(map(width_of, lines)) <= width:
+            return lines
     first = grid((*_HEAD[:3], *_HEAD[5:7]), [(*cell[:3], *cell[5:7]) for cell in cells], (1, 3, 4))
     lines = first[:2]
-    for line, (_, _, _, model, data, _, _, best, parent), row in zip(
+    for line, (_, _, _, model, data, _, _, best, near, parent), row in zip(
         first[2:], cells, rows, strict=True
     ):
         lines.append(line)
         if not row.damage:
-            more = [f"{model} on {data}", best, f"from {parent}" if parent != "-" else "-"]
+            near = f"converged at {near}" if near != "-" else "-"
+            more = [f"{model} on {data}", best, near, f"from {parent}" if parent != "-" else "-"]
             lines += wrap(", ".join(part for part in more if part != "-"), width, "    ")
     return lines
 

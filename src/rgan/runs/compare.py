@@ -11,9 +11,10 @@ from rgan.errors import RunError
 from rgan.runs.details import last_losses, seconds_trained
 from rgan.runs.folder import Run
 from rgan.runs.lineage import text
-from rgan.runs.metric import scores
+from rgan.runs.metric import convergence_of, scores
 from rgan.runs.summary import summarise
 
+_TO_CONVERGE = ("epochs", "batches", "seconds")
 ABSENT = None
 """Stands where a run does not have a setting or a number that another one has."""
 
@@ -62,7 +63,7 @@ def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results(runs: list[Run]) -> dict[str, list[Any]]:
-    """Scores of the evaluations, losses of the last epoch, epochs, steps and seconds."""
+    """Scores of the evaluations, losses of the last epoch, convergence, epochs, steps, seconds."""
     columns = []
     for run in runs:
         row = summarise(run.path)
@@ -70,13 +71,17 @@ def results(runs: list[Run]) -> dict[str, list[Any]]:
         if row.metric and row.metric.name not in column:
             column[f"best {row.metric.name}"] = row.metric.value
         column |= {f"loss of {name}": value for name, value in last_losses(run).items()}
+        if row.convergence:
+            near = row.convergence
+            column |= {f"{name} to converge": getattr(near, name) for name in _TO_CONVERGE}
         done = row.progress
         column |= {"epochs": done.epoch, "steps": done.step, "seconds": seconds_trained(run)}
         columns.append(column)
     names = dict.fromkeys(name for column in columns for name in column)
-    last = ("epochs", "steps", "seconds")
+    last = (*(f"{name} to converge" for name in _TO_CONVERGE), "epochs", "steps", "seconds")
     ordered = [*(n for n in names if n.startswith("best ")), *names]
-    ordered = [*(n for n in dict.fromkeys(ordered) if n not in last), *last]
+    ordered = [n for n in dict.fromkeys(ordered) if n not in last]
+    ordered += [name for name in last if name in names]
     return {name: [column.get(name, ABSENT) for column in columns] for name in ordered}
 
 
@@ -85,6 +90,9 @@ def _notes(runs: list[Run]) -> list[str]:
     prints = [_data(run) for run in runs]
     if len(set(prints)) > 1:
         notes.append("the data are not the same, so neither losses nor scores compare")
+    near = {found.metric for run in runs if (found := convergence_of(run.info))}
+    if len(near) > 1:
+        notes.append(f"convergence is of different metrics: {', '.join(sorted(near))}")
     judged = [_evaluation(run.evaluation_json) for run in runs]
     missing = [run.path.name for run, found in zip(runs, judged, strict=True) if not found]
     if missing and len(missing) < len(runs):

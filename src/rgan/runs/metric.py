@@ -1,4 +1,5 @@
-"""The numbers that say how good a run is: its best metric, and the scores of its evaluation."""
+"""The numbers that say how good a run is: its best metric, how soon it came near it, and the scores
+of its evaluation."""
 
 from __future__ import annotations
 
@@ -21,6 +22,34 @@ class Metric:
     name: str
     value: float
     step: int | None = None
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When a run's metric first came near its best.
+
+    Args:
+        metric: its name.
+        epochs, batches, seconds: until then; batches are those that the critic saw, and seconds are
+            of training alone.
+    """
+
+    metric: str
+    epochs: int
+    batches: int
+    seconds: float
+
+
+def convergence_of(info: Mapping[str, Any]) -> Convergence | None:
+    """What run.json says of it; None where it says nothing that can be read."""
+    found = info.get("convergence")
+    if not isinstance(found, Mapping) or not text(found.get("metric")):
+        return None
+    numbers = [found.get(name) for name in ("epochs", "batches", "seconds")]
+    if not all(number(value) and value >= 0 for value in numbers):
+        return None
+    epochs, batches, seconds = numbers
+    return Convergence(text(found["metric"]), int(epochs), int(batches), float(seconds))
 
 
 def metric_of(path: Path, info: Mapping[str, Any]) -> Metric | None:

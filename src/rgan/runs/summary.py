@@ -19,7 +19,7 @@ from rgan.errors import RunError
 from rgan.runs.info import read_info
 from rgan.runs.lineage import Member, text, whole
 from rgan.runs.lock import holder
-from rgan.runs.metric import Metric, metric_of
+from rgan.runs.metric import Convergence, Metric, convergence_of, metric_of
 
 TAIL = 8192
 """Bytes of a history's end that are read: the last event is well within."""
@@ -62,6 +62,7 @@ class Row:
         data: the data set's name.
         progress: steps and epochs.
         metric: the best one, or the main one of the evaluation.
+        convergence: when the best one was first nearly reached.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Row:
     data: str = ""
     progress: Progress = Progress()
     metric: Metric | None = None
+    convergence: Convergence | None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ class Row:
             "data": self.data or None,
             **asdict(self.progress),
             "metric": asdict(self.metric) if self.metric else None,
+            "convergence": asdict(self.convergence) if self.convergence else None,
             "parents": list(member.parents) if member else [],
         }
 
@@ -121,6 +124,7 @@ def summarise(path: str | Path) -> Row:
         data=text(data.get("name")) if isinstance(data, Mapping) else "",
         progress=_progress(path / "history.jsonl", member, config),
         metric=metric_of(path, info),
+        convergence=convergence_of(info),
     )
 
 
