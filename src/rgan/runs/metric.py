@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from rgan.runs.lineage import text, whole
 
@@ -46,10 +46,10 @@ def convergence_of(info: Mapping[str, Any]) -> Convergence | None:
     if not isinstance(found, Mapping) or not text(found.get("metric")):
         return None
     numbers = [found.get(name) for name in ("epochs", "batches", "seconds")]
-    if not all(number(value) and value >= 0 for value in numbers):
+    good = [float(value) for value in numbers if number(value) and value >= 0]
+    if len(good) < len(numbers):
         return None
-    epochs, batches, seconds = numbers
-    return Convergence(text(found["metric"]), int(epochs), int(batches), float(seconds))
+    return Convergence(text(found["metric"]), int(good[0]), int(good[1]), good[2])
 
 
 def metric_of(path: Path, info: Mapping[str, Any]) -> Metric | None:
@@ -80,6 +80,6 @@ def scores(evaluation_json: Path) -> dict[str, float]:
     }
 
 
-def number(value: Any) -> bool:
+def number(value: Any) -> TypeGuard[float]:
     """Whether a JSON value is a number that can be shown."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

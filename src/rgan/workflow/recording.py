@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from rgan.errors import StorageError
 from rgan.report.board import Board
+from rgan.report.board_parts import chosen_settings
 from rgan.report.similarity import draw_similarity
 from rgan.runs.atomic import explain_os_errors, write_bytes
 from rgan.runs.folder import Run
 from rgan.runs.lock import RunLock
 from rgan.train.events import Ended, Event, Listener, Noted
+from rgan.train.health import NETWORKS
 from rgan.workflow.monitor import Monitor
 from rgan.workflow.pictures import Pictures
 from rgan.workflow.saving import Checkpoints as Checkpoints
@@ -47,10 +49,12 @@ class Recording:
         self.history = run.history
         self._stack = ExitStack()
         self._stack.enter_context(_told_elsewhere())
-        board = LastingBoard(run.tensorboard)
+        state, settings = session.state, chosen_settings(session.config.to_sections())
+        networks = {name: getattr(state, name) for name in NETWORKS}
+        self.board = LastingBoard(run.tensorboard, networks=networks, settings=settings)
         self.monitor = Monitor(session, self, self.note)
         checkpoints = Checkpoints(session, run, lock, self.history.sync, self.monitor)
-        self._stack.callback(board.close)
+        self._stack.callback(self.board.close)
         self._stack.enter_context(checkpoints.saver)
         # The history first: what it is ahead of a checkpoint is cut off again, a gap would stay.
         self.own: list[Listener] = [
@@ -59,8 +63,8 @@ class Recording:
             Guarded(
                 "a checkpoint", checkpoints, self.note, lambda: checkpoints.count, insists=True
             ),
-            Guarded("TensorBoard", board, self.note, lambda: board.count),
-            Guarded("a picture", Pictures(session, run, board), self.note, self._pictures),
+            Guarded("TensorBoard", self.board, self.note, lambda: self.board.count),
+            Guarded("a picture", Pictures(session, run, self.board), self.note, self._pictures),
             Guarded("the curve of similarity", self._conclude, self.note),
         ]
 
@@ -92,6 +96,10 @@ class Recording:
             return
         found, metric = self.monitor.convergence(), self.monitor.config.metric
         self.run.update_info(convergence=found)
+        if found:
+            with contextlib.suppress(OSError, StorageError):  # told at the next event, if any
+                final = {f"{name}_to_converge": found[name] for name in ("batches", "epochs")}
+                self.board.numbers("final", final, event.step)
         draw_similarity(
             curve,
             self.run.figures / "similarity.png",
