@@ -28,13 +28,9 @@ from rgan.runs.find import find_run, list_runs
 from rgan.runs.folder import Run
 from rgan.runs.history import History
 from rgan.runs.lock import holder
-from rgan.train import build
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="bounds memory by /proc and rlimits"
-)
-STRANGERS = pytest.mark.xfail(
-    not hasattr(build, "check_fits"), reason="sizes are looked at after memory is taken"
 )
 MORE = int(os.environ.get("RGAN_FUZZ", "1"))
 """How many times as many examples as usual."""
@@ -255,7 +251,6 @@ def test_any_state_and_tensor_file_of_a_checkpoint(place: Place, data: st.DataOb
     clean(*loaders(place)[:5])
 
 
-@STRANGERS
 @FAST
 @given(data=st.data())
 def test_any_sealed_state(place: Place, data: st.DataObject) -> None:
@@ -265,7 +260,6 @@ def test_any_sealed_state(place: Place, data: st.DataObject) -> None:
     place.check_outside()
 
 
-@STRANGERS
 @SLOW
 @given(data=st.data())
 def test_any_sealed_state_is_resumed_or_refused(place: Place, data: st.DataObject) -> None:
@@ -330,7 +324,6 @@ def test_a_key_that_stands_twice(place: Place, key: str) -> None:
         clean(*readers(place))
 
 
-@STRANGERS
 @pytest.mark.parametrize("file", ["run.json", "config.toml", "history.jsonl", "lock.json"])
 def test_a_file_that_is_a_folder_a_link_or_a_pipe(place: Place, file: str) -> None:
     for make in (
@@ -364,7 +357,6 @@ def test_a_run_whose_own_files_lie_elsewhere_is_not_written(place: Place, name: 
     shutil.rmtree(elsewhere)
 
 
-@STRANGERS
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -9,6 +9,8 @@ from pydantic.dataclasses import dataclass
 
 Cell = Literal["lstm", "gru"]
 Readout = Literal["sequence", "last", "pool"]
+MOST_LAYERS, MOST_UNITS = 100, 2**16
+"""Beyond what any machine trains; a stranger's configuration must not ask for a day of building."""
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -18,24 +20,24 @@ class GeneratorConfig:
 
     cell: Cell = "lstm"
     """Recurrent cell: lstm or gru."""
-    hidden: int = Field(default=64, ge=1)
+    hidden: int = Field(default=64, ge=1, le=MOST_UNITS)
     """Units of each recurrent layer and direction."""
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=MOST_LAYERS)
     """Recurrent layers on top of each other."""
     bidirectional: bool = True
     """Whether each layer also reads the noise backwards in time."""
     compress: int = Field(default=0, ge=0)
     """How many steps one step of the recurrence stands for; it is decoded to single steps before
     ``convs_after``. 1: none; 0: so many that the recurrence has 16 to 31 steps."""
-    convs_before: int = Field(default=0, ge=0)
+    convs_before: int = Field(default=0, ge=0, le=MOST_LAYERS)
     """Convolutions over time between the noise and the recurrence."""
-    convs_after: int = Field(default=1, ge=0)
+    convs_after: int = Field(default=1, ge=0, le=MOST_LAYERS)
     """Convolutions over time between the recurrence and the output."""
-    kernel: int = Field(default=5, ge=1)
+    kernel: int = Field(default=5, ge=1, le=MOST_UNITS)
     """Width of the convolutions in steps; odd."""
-    noise_global: int = Field(default=32, ge=0)
+    noise_global: int = Field(default=32, ge=0, le=MOST_UNITS)
     """Size of the noise vector that a whole sequence shares."""
-    noise_step: int = Field(default=8, ge=0)
+    noise_step: int = Field(default=8, ge=0, le=MOST_UNITS)
     """Size of the noise vector of each step."""
     position: bool = True
     """Whether each step is told where it stands in the sequence."""
@@ -47,20 +49,20 @@ class CriticConfig:
 
     cell: Cell = "lstm"
     """Recurrent cell: lstm or gru."""
-    hidden: int = Field(default=48, ge=1)
+    hidden: int = Field(default=48, ge=1, le=MOST_UNITS)
     """Units of each recurrent layer and direction."""
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=MOST_LAYERS)
     """Recurrent layers on top of each other."""
     bidirectional: bool = True
     """Whether each layer also reads the sequence backwards."""
     compress: int = Field(default=0, ge=0)
     """How many steps are folded into one before the recurrence. 1: none; 0: so
     many that the recurrence has 16 to 31 steps."""
-    convs: int = Field(default=1, ge=0)
+    convs: int = Field(default=1, ge=0, le=MOST_LAYERS)
     """Convolutions over time before the recurrence."""
-    channels: int = Field(default=48, ge=1)
+    channels: int = Field(default=48, ge=1, le=MOST_UNITS)
     """Channels of those convolutions."""
-    kernel: int = Field(default=5, ge=1)
+    kernel: int = Field(default=5, ge=1, le=MOST_UNITS)
     """Width of the convolutions in steps; odd."""
     differences: bool = True
     """Whether the critic also sees the first differences between observed neighbours."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rgan.errors import RunError
-from rgan.runs.info import read_info
+from rgan.runs.atomic import open_plain, read_bytes
+from rgan.runs.info import MOST_BYTES, read_info
 from rgan.runs.lineage import Member, text, whole
 from rgan.runs.lock import holder
 from rgan.runs.metric import Convergence, Metric, convergence_of, metric_of
@@ -166,7 +167,7 @@ def age(moment: str, now: datetime | None = None) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_bytes(path, MOST_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return ""
 
@@ -199,7 +200,7 @@ def _ends(history: Path) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any
     """The first event of a history, and of its end the last ones and what was last started; what
     cannot be read is left out."""
     try:
-        with history.open("rb") as file:
+        with open_plain(history) as file:
             first = file.readline(HEAD)
             start = file.seek(max(file.seek(0, os.SEEK_END) - TAIL, len(first)))
             lines = file.read(TAIL).split(b"\n")
