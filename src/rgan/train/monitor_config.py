@@ -9,7 +9,13 @@ from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid")
 MonitorMetric = Literal[
-    "overall", "mmd2", "marginal_w1", "autocorrelation", "discriminative", "tstr"
+    "overall",
+    "mmd2",
+    "marginal_w1",
+    "autocorrelation",
+    "discriminative",
+    "tstr",
+    "image_distance",
 ]
 
 

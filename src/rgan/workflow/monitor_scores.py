@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from rgan.evaluate.temporal import FEWEST_PAIRS, MOST_LAGS, autocorrelation, cro
 from rgan.evaluate.threads import one_thread
 from rgan.evaluate.trial import Trial, Unscorable, choose
 from rgan.sequences import Sequences
+from rgan.workflow.image_distance import ImageDistance
 
 DISTANCES = ("mmd", "missingness", "lengths")
 """Metrics of an evaluation that take milliseconds, and judge whatever a generator makes."""
@@ -101,7 +103,8 @@ class Scorer:
             distance, floor = value, self.floor[name]
             if name == "tstr":  # the share of wrong answers
                 distance, floor = 1 - value, 1 - floor
-            chance = 1 / n if name in ("mmd2", "length_w1") else 1 / math.sqrt(n)
+            square = ("mmd2", "length_w1", "image_distance")
+            chance = 1 / n if name in square else 1 / math.sqrt(n)
             if name in ("marginal_w1", "autocorrelation", "cross_correlation", "missingness"):
                 chance = 0.1 / math.sqrt(n)
             parts.append(math.log2(1 + max(distance, 0.0) / max(floor, chance)))
@@ -147,9 +150,18 @@ class Scorer:
             }
         if len(self.real) >= 20:
             measures["discriminative"] = lambda x: {"discriminative": self._told_apart(x)}
+        if self.real.is_image:
+            measures["image_distance"] = self._images_apart
         if has_tstr(self.train, self.real):
             measures["tstr"] = lambda x: {"tstr": self._useful(x)}
         return {name: measure for name, measure in measures.items() if name not in self.slow}
+
+    @cached_property
+    def _images(self) -> ImageDistance | None:
+        return ImageDistance.of(self.real, self.train)
+
+    def _images_apart(self, candidate: Sequences) -> dict[str, float]:
+        return {"image_distance": self._images(candidate)} if self._images else {}
 
     def _marginals(self, candidate: Sequences) -> float:
         """Wasserstein-1 distance of each feature's values, in standard deviations; the mean."""
@@ -249,6 +261,8 @@ def check_metric(metric: str, train: Sequences, validation: Sequences) -> None:
         why = "the data have no classes, or the validation split has one only"
     if metric == "discriminative" and len(validation) < 20:
         why = f"the validation split has {len(validation)} sequences, and it needs 20"
+    if metric == "image_distance" and ImageDistance.of(validation, train) is None:
+        why = "the data are no images, or the validation split has fewer than two different ones"
     if metric == "autocorrelation" and train.n_steps < 2:
         why = "sequences have one step"
     if why:
