@@ -63,15 +63,23 @@ def hundredfold(session: Session) -> None:
 
 def one_mode(session: Session) -> None:
     """The same noise for every sequence from now on."""
+    _modes(session, 1)
+
+
+def six_modes(session: Session) -> None:
+    """Six noises for all sequences from now on."""
+    _modes(session, 6)
+
+
+def _modes(session: Session, count: int) -> None:
     generator = session.state.generator
-    draw = generator.draw_noise
+    known = generator.draw_noise(count, torch.Generator().manual_seed(0))
 
-    def constant(n: int, random: torch.Generator) -> Any:
-        noise = draw(n, random.manual_seed(0))
-        parts = {name: part[:1].expand_as(part) for name, part in vars(noise).items()}
-        return replace(noise, **parts)
+    def from_them(n: int, random: torch.Generator) -> Any:
+        rows = torch.randint(count, (n,), generator=random)
+        return replace(known, **{name: part[rows] for name, part in vars(known).items()})
 
-    generator.draw_noise = constant  # type: ignore[method-assign]
+    generator.draw_noise = from_them  # type: ignore[method-assign]
 
 
 def nan_in_a_batch(session: Session) -> None:
@@ -105,6 +113,7 @@ FAULTS: dict[str, tuple[Plant, int, dict[str, Any]]] = {
     "rates x 100 from the start": (hundredfold, 0, {}),
     "rates x 100 in the middle": (hundredfold, FAULT_AT, {}),
     "one mode": (one_mode, FAULT_AT, {}),
+    "six modes": (six_modes, FAULT_AT, {}),
     "NaN in one batch": (nan_in_a_batch, FAULT_AT, {}),
     "critic's rate x 30, no penalty": (nothing, 0, STRONG),
     "dead critic": (dead_critic, FAULT_AT, {}),

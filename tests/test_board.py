@@ -60,7 +60,7 @@ def test_every_number_of_the_history_is_there(run: Run, board: EventAccumulator)
     health = events(run.path, "health")
     for field in ("gradient", "update", "weight", "dead"):
         assert {f"health/{field}/generator", f"health/{field}/critic"} <= scalars
-    for field in ("accuracy", "margin", "logit", "diversity"):
+    for field in ("accuracy", "margin", "logit", "diversity", "twins"):
         found = [s.value for s in board.Scalars(f"health/{field}")]
         assert found == pytest.approx([e[field] for e in health], rel=1e-3, abs=1e-3)
     assert {"health/gradient/generator.head", "health/update/critic.recurrence"} <= scalars

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -79,6 +80,16 @@ def test_each_illness_is_seen_after_its_looks_and_told_once(kind, sick, looks):
     alarms = told([*before, *[sick] * 20])
     assert [a.kind for a in alarms][:1] == [kind] and len(alarms) == 1
     assert [a.kind for a in told([*before, *[sick] * (looks + 1), {}, *[sick] * looks])][-1] == kind
+
+
+def test_samples_that_keep_to_a_few_modes_are_told_once_and_chance_is_not():
+    rng = np.random.default_rng(0)
+    # Twelve pairs a look, as of ten classes in batches of sixteen: of five modes, and by chance.
+    few = [{"twins": rng.binomial(12, 0.2) / 12} for _ in range(60)]
+    chance = [{"twins": rng.binomial(12, 0.02) / 12} for _ in range(500)]
+    (alarm,) = told([{}] * 9 + few)
+    assert alarm.kind == "collapse" and "a few modes" in alarm.found
+    assert told([{}] * 9 + few[:3] + [{}] * 20) == [] and told(chance) == []
 
 
 def test_the_network_to_blame_is_named():
@@ -166,6 +177,28 @@ def test_a_generator_that_gives_one_thing():
     assert "batch_statistics" in text
     (first,) = (e.step for e in of(heard, Noted) if e.text == text)
     assert 100 < first <= 200
+
+
+@pytest.mark.parametrize("modes", [2, 6])
+def test_a_generator_that_keeps_to_a_few_modes(modes: int):
+    def few(state, step: int) -> None:
+        if step != 100:
+            return
+        draw = state.generator.draw_noise
+        known = draw(modes, torch.Generator().manual_seed(0))
+
+        def from_them(n: int, random: torch.Generator):
+            rows = torch.randint(modes, (n,), generator=random)
+            parts = {name: part[rows] for name, part in vars(known).items()}
+            return dataclasses.replace(known, **parts)
+
+        state.generator.draw_noise = from_them
+
+    _, heard = trained(spoil=few)
+    (note,) = of(heard, Noted)
+    assert "a few modes" in note.text and 100 < note.step <= 260
+    twins = [event.twins for event in of(heard, Examined)]
+    assert max(twins[:10]) < 0.05 and np.mean(twins[-10:]) == pytest.approx(1 / modes, abs=0.07)
 
 
 def test_lowering_halves_the_rates_of_those_to_blame():

@@ -95,7 +95,7 @@ class Board:
     def _health(self, event: Examined) -> None:
         groups = ("gradient", "update", "weight", "dead")
         found = {f"{g}/{name}": v for g in groups for name, v in getattr(event, g).items()}
-        single = ("accuracy", "margin", "logit", "diversity")
+        single = ("accuracy", "margin", "logit", "diversity", "twins")
         found |= {name: getattr(event, name) for name in single}
         self.numbers("health", found, event.step)
 

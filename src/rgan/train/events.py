@@ -118,6 +118,7 @@ class Examined(Event):
     margin: float = 0.0
     logit: float = 0.0
     diversity: float = 1.0
+    twins: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Networks only, four digits: a history holds hundreds of these."""

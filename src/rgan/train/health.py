@@ -8,7 +8,8 @@ vanishing    a gradient is a thousandth of what it was in the mean, or next to n
 saturation   the critic tells every real sequence from generated ones and its loss is below a
              fiftieth of an ideal critic's: the generator learns nothing
 collapse     generated sequences differ by less than a twentieth of what real ones do among
-             themselves, and it gets no better
+             themselves, and it gets no better; or more than a tenth of their pairs are next to
+             the same, on the mean over eight looks: samples keep to fewer than ten modes
 
 ``LOOKS`` says how many times in a row each has to be seen.
 """
@@ -25,11 +26,14 @@ from rgan.train.vitals import Vitals
 
 Memory = dict[str, Any]
 
+_DIVERSER = "--set critic.batch_statistics=true (with --branch), or a larger --batch-size"
 NETWORKS = ("generator", "critic")
-LOOKS = {"gradient": 5, "vanishing": 8, "saturation": 8, "dead": 5, "collapse": 5}
+LOOKS = {"gradient": 5, "vanishing": 8, "saturation": 8, "dead": 5, "collapse": 5, "few": 3}
 STILL = 8
 """Looks in a row that make an alarm of a sign; of others one does. A generator that was never
 diverse has so many looks to get better."""
+FEW = 0.1
+"""Share of pairs that are twins, above which samples keep to a few modes: one over their number."""
 LEARN = 5
 """Looks before a mean gradient is known."""
 LARGE = 10.0
@@ -86,6 +90,7 @@ def examine(
         "gradient": means,
         "weight": {n: vitals.weight[n] for n in NETWORKS if n in vitals.weight},
         "diversity": [*memory.get("diversity", []), vitals.diversity][-STILL:],
+        "twins": [*memory.get("twins", []), vitals.twins][-STILL:],
         "most_diverse": max(vitals.diversity, memory.get("most_diverse", 0.0)),
     }
     return alarms, next_memory
@@ -102,8 +107,10 @@ def _signs(
     if vitals.diversity < 0.05 and (fallen or _stands_still(before, vitals.diversity)):
         found = "samples are nearly all alike: they differ by "
         found += f"{vitals.diversity:.1%} of what real sequences do"
-        advice = "--set critic.batch_statistics=true (with --branch), or a larger --batch-size"
+        advice = _DIVERSER
         yield "collapse", Alarm("collapse", found, advice)
+    else:
+        yield from _few_modes([*memory.get("twins", []), vitals.twins][-STILL:])
     yield from _gradients(vitals, memory)
     critic = vitals.losses.get("critic", math.inf)
     if ideal[0] > 0 and vitals.accuracy > 0.99 and critic < 0.02 * ideal[0]:
@@ -111,6 +118,14 @@ def _signs(
         found += f"{vitals.accuracy:.0%} of real sequences for real"
         advice = "--set gfactor.steer=accuracy, or --set penalty.weight=0.1"
         yield "saturation", Alarm("saturation", found, advice, ("critic",))
+
+
+def _few_modes(twins: list[float]) -> Iterator[tuple[str, Alarm]]:
+    share = sum(twins) / len(twins)
+    if len(twins) == STILL and share > FEW:
+        found = f"samples keep to a few modes: of their pairs {share:.0%} are next to the same, "
+        found += f"as if there were about {1 / share:.0f} different ones"
+        yield "few", Alarm("collapse", found, _DIVERSER)
 
 
 def _not_finite(vitals: Vitals) -> Iterator[tuple[str, Alarm]]:

@@ -126,4 +126,5 @@ class Doctor:
             margin=float(real_N.mean() - fake_N.mean()),
             logit=float(both.sqrt()),
             diversity=probe.diversity,
+            twins=probe.twins,
         )

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from rgan.nets.batch import Batch
 from rgan.nets.layers import Convolutions, Fold, Recurrence, Unfold
 
+TWIN = 0.05
+"""Two sequences are twins that are nearer than this share of the mean distance."""
 _SAME = 1e-5
 """A unit whose output varies less than this over a batch is dead."""
 
@@ -34,6 +36,8 @@ class Vitals:
         logit: root mean square of all scores.
         diversity: mean distance between the generated sequences of a batch that have one
             condition, over that of the real ones.
+        twins: share of such pairs of generated sequences that are next to the same, less three
+            times what it is among real ones.
     """
 
     losses: dict[str, float] = field(default_factory=dict)
@@ -45,6 +49,7 @@ class Vitals:
     margin: float = 0.0
     logit: float = 0.0
     diversity: float = 1.0
+    twins: float = 0.0
 
 
 class Probe:
@@ -59,7 +64,7 @@ class Probe:
         self.gradient: dict[str, float] = {}
         self.update: dict[str, float] = {}
         self.weight: dict[str, float] = {}
-        self.diversity = 1.0
+        self.diversity, self.twins = 1.0, 0.0
         self._dead: dict[str, dict[str, float]] = {name: {} for name in networks}
 
     @property
@@ -101,8 +106,14 @@ class Probe:
 
     def compare(self, real: Batch, fake: Batch) -> None:
         """Measures how much generated sequences differ among themselves."""
-        spread_real, spread_fake = (_spread(batch) for batch in (real, fake))
+        apart = [_apart(batch) for batch in (real, fake)]
+        spread_real, spread_fake = (float(d.mean()) if len(d) else 0.0 for d in apart)
         self.diversity = spread_fake / spread_real if spread_real > 0 else 1.0
+        # On their own scale, or a generator that is not diverse yet would seem to have clusters.
+        limits = TWIN * spread_real, TWIN * min(spread_real, spread_fake)
+        shares = [float((d < limit).float().mean()) if len(d) else 0.0
+                  for d, limit in zip(apart, limits, strict=True)]  # fmt: skip
+        self.twins = max(0.0, shares[1] - 3 * shares[0])
 
     def _hook(self, network: str, name: str):  # type: ignore[no-untyped-def]
         def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
@@ -128,13 +139,12 @@ def _square(tensors: list[Tensor]) -> float:
     return float(torch.stack(torch._foreach_norm(tensors)).square().sum())
 
 
-def _spread(batch: Batch) -> float:
-    """Mean distance between the sequences of a batch under one condition, statics included.
+def _apart(batch: Batch) -> Tensor:
+    """Distances between the sequences of a batch under one condition, statics included.
 
     Where no two have the same condition, between all of them.
     """
     flat_NK = torch.cat([batch.x.detach().flatten(1), batch.static.detach()], dim=1)
     distance_P = torch.pdist(flat_NK)
     alike_P = torch.pdist(batch.condition) == 0 if batch.condition.shape[1] else distance_P >= 0
-    chosen_P = distance_P[alike_P] if bool(alike_P.any()) else distance_P
-    return float(chosen_P.mean()) if len(chosen_P) else 0.0
+    return distance_P[alike_P] if bool(alike_P.any()) else distance_P
