@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # settings need layouts' names, and must not wait for numpy
     from numpy.typing import NDArray
 
 ImageOrder = Literal["rows", "columns", "pixels", "patches"]
+Levels = dict[str, dict[str, str]]
+"""The names of a feature's codes, which are whole numbers written as text, as JSON wants keys."""
 IMAGE_ORDERS: tuple[ImageOrder, ...] = ("rows", "columns", "pixels", "patches")
 
 
@@ -44,6 +46,9 @@ class TableLayout:
         label: name of the label column, if there is one.
         container: what to give back: "polars", "pandas", or "file".
         dtypes: column name to dtype name ("int64", "float64", "str") where it is not float32.
+        gap: the feature that holds the time since the row above, where rows are events; "" on a
+            grid.
+        levels: of features that are categories: {feature: {code: name}}.
     """
 
     id: str = "id"
@@ -51,7 +56,27 @@ class TableLayout:
     label: str | None = None
     container: str = "file"
     dtypes: dict[str, str] = field(default_factory=dict)
+    gap: str = ""
+    levels: Levels = field(default_factory=dict)
     kind: Literal["table"] = "table"
+
+
+@dataclass(frozen=True)
+class StaysLayout:
+    """Stays that came as a folder with a file for each of them.
+
+    Args:
+        form: whose layout it is: "mimic3" (in-hospital mortality of mimic3-benchmarks) or
+            "physionet2012".
+        gap: the feature that holds the time since the event before, where steps are events; "" on a
+            grid.
+        levels: of features that are categories: {feature: {code: name}}.
+    """
+
+    form: Literal["mimic3", "physionet2012"]
+    gap: str = ""
+    levels: Levels = field(default_factory=dict)
+    kind: Literal["stays"] = "stays"
 
 
 @dataclass(frozen=True)
@@ -148,7 +173,13 @@ class ImageLayout:
         return values_NTF.reshape(n, h, w, c)
 
 
-Layout = ArrayLayout | TableLayout | ImageLayout
+Layout = ArrayLayout | TableLayout | StaysLayout | ImageLayout
+
+
+def levels_of(layout: Layout, feature: str) -> dict[int, str]:
+    """The names of a feature's codes; empty where it is a number."""
+    levels = layout.levels if isinstance(layout, TableLayout | StaysLayout) else {}
+    return {int(code): name for code, name in levels.get(feature, {}).items()}
 
 
 def layout_to_dict(layout: Layout) -> dict[str, Any]:
@@ -165,6 +196,7 @@ def layout_from_dict(data: dict[str, Any]) -> Layout:
     kinds: dict[str, type[Any]] = {
         "array": ArrayLayout,
         "table": TableLayout,
+        "stays": StaysLayout,
         "image": ImageLayout,
     }
     fields = dict(data)

@@ -59,9 +59,11 @@ class Sequences:
         layout: how this maps back to an array, an image or a table.
         starts: (N,) for windows cut from longer series: the step of its subject's series at which a
             window begins, so that a split by time can keep overlapping windows apart.
-        part: (N,) "train" or "test" where a data set comes with an official split.
+        part: (N,) "train", "validation" or "test" where a data set comes with an official split.
         label_name: what the labels are called, "label" unless the source says otherwise.
         name: what the data set is called, for titles; never used to find anything.
+        notes: what was found odd or repaired while reading, a sentence with counts each; no part of
+            the data.
 
     Raises:
         DataError: a shape, a length, a name or a value breaks a rule; says which row and column.
@@ -87,6 +89,7 @@ class Sequences:
     part: NDArray[np.str_] | None = None
     label_name: str = "label"
     name: str = "data"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen to everyone else

@@ -44,6 +44,20 @@ Step = Annotated[
     float | None,
     typer.Option(help="Bin width that puts times on a grid.", rich_help_panel=_LONG),
 ]
+Bin = Annotated[
+    str | None,
+    typer.Option(
+        "--bin",
+        help="What a bin holds: last, mean, count; gaps: rows are steps.",
+        rich_help_panel=_LONG,
+    ),
+]
+Category = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Feature of text, its levels in order: 'rhythm=sinus<paced'.", rich_help_panel=_LONG
+    ),
+]
 Label = Annotated[str | None, typer.Option(help="Column of the label.", rich_help_panel=_LONG)]
 Static = Annotated[
     list[str] | None,

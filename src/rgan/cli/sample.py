@@ -17,7 +17,10 @@ def sample(
         str | None, typer.Option(help="Only this label; else as often as in the data.")
     ] = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", help=".npz, .npy, .csv, .parquet, .ts or .png")
+        str,
+        typer.Option(
+            "-o", "--output", help=".npz, .npy, .csv, .parquet, .ts or .png; FOLDER/ for stays."
+        ),
     ] = "synthetic.npz",
     seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.")] = 0,
     checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
@@ -27,7 +30,8 @@ def sample(
 ) -> None:
     """Sample N synthetic sequences from RUN, in original units and names.
 
-    Written in pieces, so memory does not grow with N; the file appears whole or not at all.
+    Written in pieces, so memory does not grow with N; the file appears whole or not at all. What
+    was trained on a folder of stays is written back as one with -o FOLDER/.
     """
     from rgan.cli.bars import counting
     from rgan.data.write import Writer
@@ -41,7 +45,10 @@ def sample(
     if warning:
         typer.echo(warning, err=True)
     trained.check_labels(label)  # before a file is begun
-    with Writer(output, n) as writer, counting("sampling", n, quiet) as advance:
+    with (
+        Writer(output, n, trained.encoder.packer.layout) as writer,
+        counting("sampling", n, quiet) as advance,
+    ):
         for block in trained.blocks(n, label, seed):
             writer.append(block)
             advance(len(block))

@@ -57,6 +57,8 @@ def train(
     id_: o.Id = None,
     time: o.Time = None,
     step: o.Step = None,
+    bin_: o.Bin = None,
+    category: o.Category = None,
     label: o.Label = None,
     static: o.Static = None,
     subject: o.Subject = None,
@@ -90,6 +92,8 @@ def train(
         id=id_,
         time=time,
         step=step,
+        bin=bin_,
+        category=category,
         label=label,
         static=static,
         subject=subject,
@@ -139,6 +143,8 @@ def _new(
     say = _speaker(quiet)
     sequences = _load(resolved, quiet)
     say(summary(sequences))
+    for note in sequences.notes:
+        say(f"  {note}")
     progress = make_progress(quiet)
     try:
         outcome = fit(

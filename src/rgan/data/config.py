@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from rgan.errors import ConfigError, nearest
 from rgan.layouts import IMAGE_ORDERS
 
+BinRule = Literal["last", "mean", "count", "gaps"]
 SplitKind = Literal["auto", "subject", "time", "random", "official"]
 
 
@@ -44,6 +45,17 @@ class DataConfig:
 
     step: float = 0.0
     """Bin width that puts irregular times on a grid (hours for timestamps); 0 infers the grid."""
+
+    bin: BinRule = "last"
+    """What stands for the values of a bin: the last, their mean, or how many they are. gaps: no
+    bins; each event is a step and has the time since the one before it as a feature."""
+
+    category: tuple[str, ...] = ()
+    """Feature columns of text, each with its levels in order: "rhythm=sinus<paced<AF"."""
+
+    implausible: Literal["auto", "keep", "missing", "error"] = "auto"
+    """Known vitals outside their possible range: kept, taken as not measured, or refused; counted
+    and said always. auto: missing for folders of stays, whose units are known, else keep."""
 
     window: int = 0
     """Cut series into windows of this many steps; 0 keeps them whole."""
@@ -90,6 +102,8 @@ class DataConfig:
                     rule=f"at least {least}",
                     repair=f"--set data.{name}={least}",
                 )
+        for entry in self.category:
+            parse_category(entry)
         if self.step == float("inf"):
             raise ConfigError("data.step is infinite", rule="a finite bin width, 0 to infer it")
         if self.window == 1:
@@ -127,6 +141,26 @@ class DataConfig:
                 rule='layout "patches" needs a patch size, and no other layout has one',
                 repair="--layout patches --patch 4x4",
             )
+
+
+def parse_category(text: str) -> tuple[str, tuple[str, ...]]:
+    """(column, its levels in order) of "rhythm=sinus<paced<AF".
+
+    Raises:
+        ConfigError: no column, fewer than two levels, or a level twice.
+
+    >>> parse_category("rhythm=sinus<paced")
+    ('rhythm', ('sinus', 'paced'))
+    """
+    name, _, rest = text.partition("=")
+    levels = tuple(level.strip() for level in rest.split("<"))
+    if not name.strip() or len(levels) < 2 or len(set(levels)) < len(levels) or "" in levels:
+        raise ConfigError(
+            f'data.category has "{text}"',
+            rule="a column, =, and at least two levels in order with < between them, each once",
+            repair="--category 'rhythm=sinus<paced<AF'",
+        )
+    return name.strip(), levels
 
 
 def parse_size(text: str, what: str = "size") -> tuple[int, int] | None:

@@ -1,25 +1,32 @@
-"""A path to ``Sequences``, by what lies there: an array, a table, a ``.ts`` file or images."""
+"""A path to ``Sequences``, by what lies there: an array, a table, series, stays or images."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from rgan.data.config import DataConfig
 from rgan.errors import DataError, SourceError, nearest
 from rgan.sequences import Sequences
 
-READABLE: tuple[str, ...] = (".npy", ".npz", ".csv", ".csv.gz", ".parquet", ".ts", ".zip")
+READABLE: tuple[str, ...] = (
+    *(".npy", ".npz", ".csv", ".csv.gz", ".parquet", ".ts", ".zip", ".hea"),
+)
+TABLES = (".csv", ".csv.gz", ".parquet")
+STAYS = ("mimic3 folder", "physionet2012 folder")
 
 
-def read_path(path: Path, config: DataConfig, seed: int = 0) -> Sequences:
+def read_path(path: Path, config: DataConfig, seed: int = 0, quiet: bool = True) -> Sequences:
     """The sequences of a file or folder.
 
     Args:
-        path: ``.npy``, ``.npz``, ``.csv`` (also gzipped), ``.parquet``, ``.ts``, a ``.zip`` or
-            folder of images, or a folder with one NAME_TRAIN.ts and NAME_TEST.ts.
+        path: ``.npy``, ``.npz``, ``.csv`` (also gzipped), ``.parquet``, ``.ts``, a WFDB record
+            ``.hea``, a ``.zip`` or folder of images, or a folder: of WFDB records, of stays
+            (mimic3-benchmarks, PhysioNet 2012), or with one NAME_TRAIN.ts and NAME_TEST.ts.
         config: column names, grid, image size and layout.
-        seed: draws the images where ``max_sequences`` asks for fewer.
+        seed: draws the images or stays where ``max_sequences`` asks for fewer.
+        quiet: no bar.
 
     Raises:
         SourceError: the path is missing, of an unknown kind, or damaged.
@@ -28,9 +35,9 @@ def read_path(path: Path, config: DataConfig, seed: int = 0) -> Sequences:
     if not path.exists():
         raise _missing(path)
     kind = _kind(path)
-    if kind not in (".csv", ".csv.gz", ".parquet"):
+    if kind not in TABLES:
         _refuse_table_options(path, kind, config)
-    if kind in (".csv", ".csv.gz", ".parquet"):
+    if kind in TABLES:
         from rgan.data.tables import read_table
 
         return read_table(path, config)
@@ -50,6 +57,18 @@ def read_path(path: Path, config: DataConfig, seed: int = 0) -> Sequences:
         from rgan.data.ts import read_ts_pair
 
         return read_ts_pair(path)
+    if kind == "mimic3 folder":
+        from rgan.data.mimic3 import read_mimic3
+
+        return read_mimic3(path, config, seed, quiet)
+    if kind == "physionet2012 folder":
+        from rgan.data.physionet import read_physionet
+
+        return read_physionet(path, config, seed, quiet)
+    if kind in (".hea", "WFDB folder"):
+        from rgan.data.records import read_records
+
+        return read_records(path)
     from rgan.data.images import read_images
 
     limit = 0 if config.window else config.max_sequences
@@ -65,10 +84,9 @@ def read_path(path: Path, config: DataConfig, seed: int = 0) -> Sequences:
 
 
 def _kind(path: Path) -> str:
-    """What lies at the path: one of ``READABLE``, "ts folder" or "images"."""
+    """What lies at the path: one of ``READABLE``, a kind of folder, or "images"."""
     if path.is_dir():
-        pairs = [list(path.glob(f"*_{part}.ts")) for part in ("TRAIN", "TEST")]
-        return "ts folder" if all(len(files) == 1 for files in pairs) else "images"
+        return _folder_kind(path)
     name = path.name.lower()
     kind = next((e for e in sorted(READABLE, key=len, reverse=True) if name.endswith(e)), "")
     if kind == ".zip":
@@ -89,16 +107,34 @@ def _kind(path: Path) -> str:
     return kind
 
 
+def _folder_kind(path: Path) -> str:
+    from rgan.data.mimic3_lists import is_mimic3
+    from rgan.data.physionet_lists import is_physionet
+
+    pairs = [list(path.glob(f"*_{part}.ts")) for part in ("TRAIN", "TEST")]
+    if all(len(files) == 1 for files in pairs):
+        return "ts folder"
+    if is_mimic3(path):
+        return "mimic3 folder"
+    if is_physionet(path):
+        return "physionet2012 folder"
+    return "WFDB folder" if any(path.glob("*.hea")) else "images"
+
+
 def _refuse_table_options(path: Path, kind: str, config: DataConfig) -> None:
     """An option that would be ignored is a mistake that would go unseen."""
-    named = {"id": config.id, "time": config.time, "static": config.static, "step": config.step}
+    named: dict[str, Any] = {"id": config.id, "time": config.time, "static": config.static}
+    named["category"] = config.category
+    if kind not in STAYS:
+        named |= {"step": config.step, "bin": "" if config.bin == "last" else config.bin}
     if kind != ".npz":
         named |= {"label": config.label, "subject": config.subject}
     for option, value in named.items():
         if value:
+            more = ", and to folders of stays" if option in ("step", "bin") else ""
             raise DataError(
                 f'--{option} {value} is given and "{path.name}" is not a table',
-                rule=f"--{option} belongs to .csv and .parquet",
+                rule=f"--{option} belongs to .csv and .parquet{more}",
                 repair=f"leave --{option} out",
             )
 

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rgan.data.arrays import from_array
+from rgan.data.config import BinRule
+from rgan.data.long import as_dtype, long_columns
 from rgan.errors import DataError, nearest
-from rgan.layouts import ArrayLayout, TableLayout
+from rgan.layouts import ArrayLayout, StaysLayout, TableLayout
 from rgan.sequences import Sequences, Static
 
 CONTAINERS: tuple[str, ...] = ("polars", "pandas")
-
-EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
-"""Where timestamps of a table that is given back start: sequences know only the time elapsed."""
 
 
 def from_frame(
@@ -33,6 +32,8 @@ def from_frame(
     static: tuple[str, ...] | list[str] = (),
     nan: Literal["error", "missing"] = "error",
     step: float = 0.0,
+    bin: BinRule = "last",  # noqa: A002  # the setting's name
+    category: tuple[str, ...] | list[str] = (),
 ) -> Sequences:
     """The sequences of a long pandas or polars frame; see ``tables.read_table`` for the rules.
 
@@ -45,6 +46,8 @@ def from_frame(
         label, subject, static: columns with one value per id.
         nan: what NaN in polars means: "error" or "missing".
         step: bin width for times on no grid, in hours for timestamps; 0 infers the grid.
+        bin: what stands for the values of a bin; "gaps" makes each row a step.
+        category: columns of text with their levels in order, "rhythm=sinus<paced".
 
     Raises:
         DataError: not a pandas or polars frame, or a cell breaks a rule.
@@ -52,7 +55,8 @@ def from_frame(
     import narwhals as nw
 
     from rgan.data.columns import table_of
-    from rgan.data.tables import Roles, sequences_of
+    from rgan.data.roles import Roles
+    from rgan.data.tables import sequences_of
 
     wrapped = nw.from_native(frame, eager_only=True, pass_through=True)
     if not isinstance(wrapped, nw.DataFrame) or wrapped.implementation.value not in CONTAINERS:
@@ -63,7 +67,8 @@ def from_frame(
         )
     container = wrapped.implementation.value
     hint = "frame.reset_index(), if it is in the index" if container == "pandas" else ""
-    roles = Roles(id, time, label, subject, tuple(static), nan, step)
+    given = (id, time, label, subject, tuple(static), nan, step, bin, tuple(category))
+    roles = Roles(*given)
     return sequences_of(table_of(wrapped, hint=hint), roles, container)
 
 
@@ -72,7 +77,7 @@ def to_frame(sequences: Sequences, container: str = "", *, first_id: int = 0) ->
 
     A row for each step within a length; what was not observed is null. Ids are the subjects where
     those are unique, else numbers from ``first_id`` beside a column of subjects. Whole-number
-    columns are rounded; timestamps start at ``EPOCH``.
+    columns are rounded; timestamps start at ``long.EPOCH``.
 
     Args:
         sequences: of any layout; without a table's the columns are id, time, features, label and
@@ -120,7 +125,7 @@ def from_any(
             ``Sequences``, for arrays only.
         nan: what NaN without a mask means: "error", or "missing" (not measured).
         columns: for frames only: ``id``, ``time``, ``label``, ``subject``, ``static_columns``,
-            ``step``, as in ``from_frame``.
+            ``step``, ``bin``, ``category``, as in ``from_frame``.
 
     Raises:
         DataError: ragged lists, text, NaN without a mask, or options that do not fit X.
@@ -136,7 +141,7 @@ def from_any(
         return X
     if _is_frame(X):
         _refuse(fields, "a frame, where they are columns", 'label="NAME" for a column')
-        known = ("id", "time", "label", "subject", "static_columns", "step")
+        known = ("id", "time", "label", "subject", "static_columns", "step", "bin", "category")
         _refuse({n: v for n, v in columns.items() if n not in known}, "a frame", str(known))
         if "static_columns" in columns:
             columns["static"] = columns.pop("static_columns")
@@ -150,113 +155,15 @@ def to_like(sequences: Sequences) -> Any:
 
     An array of the shape, (N, T, F) or (N, T), and dtype that came, with NaN where nothing was
     observed (whole numbers are rounded; where something is unobserved they come as float32, which
-    has NaN); a pandas or polars frame; polars for a file's table; for images the array (N, T, F).
+    has NaN); a pandas or polars frame; polars for a file's table and for a folder of stays; for
+    images the array (N, T, F).
     """
-    if isinstance(sequences.layout, TableLayout):
+    if isinstance(sequences.layout, TableLayout | StaysLayout):
         return to_frame(sequences)
     if isinstance(sequences.layout, ArrayLayout):
         values = as_dtype(sequences, sequences.layout.dtype)
         return values[:, :, 0] if sequences.layout.flat else values
     return sequences.values
-
-
-def as_dtype(sequences: Sequences, dtype: str) -> NDArray[Any]:
-    """Values (N, T, F) in this dtype; float32 where it has no NaN and one is needed."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return sequences.values.astype(kind)
-    if not sequences.observed.all():
-        return sequences.values
-    return _whole(sequences.values, kind)
-
-
-def long_columns(
-    sequences: Sequences, first_id: int = 0
-) -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None]]:
-    """The columns of the long table by name, in order: values (R,) and what is missing (R,)."""
-    layout = sequences.layout
-    table = layout if isinstance(layout, TableLayout) else TableLayout()
-    rows_R, steps_R = np.nonzero(sequences.valid)
-    columns: dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None]] = {}
-
-    def put(name: str, values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> None:
-        if name in columns:
-            raise DataError(
-                f'two columns would be called "{name}"',
-                rule="id, time, features, label and static attributes have different names",
-            )
-        kind = table.dtypes.get(name, "")
-        columns[name] = (_as_kind(values, missing, kind), missing)
-
-    ids, alone = _ids(sequences, first_id)
-    put(table.id, ids[rows_R])
-    if table.time:
-        columns[table.time] = (_times(sequences, steps_R, table.dtypes.get(table.time, "")), None)
-    for index, name in enumerate(sequences.feature_names):
-        unseen = ~sequences.observed[rows_R, steps_R, index]
-        put(name, sequences.values[rows_R, steps_R, index], unseen)
-    if sequences.labels is not None:
-        put(table.label or sequences.label_name, sequences.labels[rows_R])
-    for index, info in enumerate(sequences.static_info):
-        assert sequences.static is not None
-        column_N = sequences.static[:, index]
-        unknown = np.isnan(column_N)[rows_R]
-        put(info.name, _static(column_N, info, table.dtypes.get(info.name, ""))[rows_R], unknown)
-    if not alone and sequences.subjects is not None:
-        free = next(n for n in ("subject", "subject_id", "rgan_subject") if n not in columns)
-        put(free, sequences.subjects[rows_R])
-    came = [name for name in table.dtypes if name in columns]
-    first = [] if table.id in came else [table.id]
-    return {name: columns[name] for name in dict.fromkeys([*first, *came, *columns])}
-
-
-def _ids(sequences: Sequences, first_id: int) -> tuple[NDArray[Any], bool]:
-    """(N,) ids, and whether they say all that the subjects say."""
-    subjects = sequences.subjects
-    if subjects is not None and len(np.unique(subjects)) == len(subjects):
-        return subjects, True
-    return np.arange(first_id, first_id + len(sequences)), subjects is None
-
-
-def _times(sequences: Sequences, steps_R: NDArray[np.int64], kind: str) -> NDArray[Any]:
-    elapsed = np.round(steps_R * sequences.step, 12)  # 0.3, not 0.30000000000000004
-    if kind in ("datetime", "date", "duration"):
-        span = np.round(elapsed * 3.6e9).astype(np.int64).astype("timedelta64[us]")
-        if kind == "duration":
-            return span
-        return EPOCH + span if kind == "datetime" else (EPOCH + span).astype("datetime64[D]")
-    whole = float(sequences.step).is_integer()
-    return _as_kind(elapsed, None, kind or ("int64" if whole else "float64"))
-
-
-def _static(column_N: NDArray[np.float32], info: Static, kind: str) -> NDArray[Any]:
-    """Names of levels where they are names, else numbers."""
-    text = kind == "str" or (not kind and info.levels and info.levels != ("0", "1"))
-    if not text or not info.levels:
-        return column_N
-    names = np.array([*info.levels, ""])
-    return names[np.where(np.isnan(column_N), len(info.levels), column_N).astype(np.int64)]
-
-
-def _as_kind(values: NDArray[Any], missing: NDArray[np.bool_] | None, kind: str) -> NDArray[Any]:
-    """Values in the dtype that came; whole numbers are rounded, and 0 where missing."""
-    if not kind or kind == "float32" or values.dtype.kind in "Mm":
-        return values
-    if kind == "str" or values.dtype.kind == "U":
-        return values.astype(str) if kind == "str" else values
-    known = values if missing is None else np.where(missing, 0, values)
-    return _whole(known, np.dtype(kind)) if np.dtype(kind).kind in "iub" else values.astype(kind)
-
-
-def _whole(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind == "b":
-        return np.asarray(values > 0.5)
-    if values.dtype.kind in "iub":
-        return values.astype(dtype)
-    # the greatest float below the limit: the limit itself would wrap round
-    limits = np.iinfo(dtype)
-    high = np.nextafter(float(limits.max), 0) if limits.max > 2**53 else float(limits.max)
-    return np.clip(np.rint(values.astype(np.float64)), float(limits.min), high).astype(dtype)
 
 
 def _polars(name: str, values: NDArray[Any], missing: NDArray[np.bool_] | None) -> Any:

@@ -75,6 +75,31 @@ def steps_of(
     return steps_R, float(width)
 
 
+def gaps_of(
+    table: Table, time: str, sequence_R: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(R,) the number of each row within its sequence, and the time since the row above, 0 for the
+    first; in hours for timestamps. Several rows may have one time.
+
+    Raises:
+        DataError: a time is empty, or before the one above it.
+    """
+    times_R = _times(table, time)
+    order = np.argsort(sequence_R, kind="stable")
+    inside = np.diff(sequence_R[order]) == 0
+    gaps = np.diff(times_R[order]).astype(np.float64)
+    gaps[~inside] = 0.0
+    _check_order(table, time, order, inside & (gaps < 0), gaps)
+    if table.columns[time].kind == "time":
+        gaps /= MICROSECONDS
+    first = np.concatenate([[True], ~inside])
+    start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    steps_R, gap_R = np.empty(len(order), dtype=np.int64), np.empty(len(order))
+    steps_R[order] = np.arange(len(order)) - start
+    gap_R[order] = np.concatenate([[0.0], gaps])
+    return steps_R, gap_R
+
+
 def _times(table: Table, time: str) -> NDArray[np.int64] | NDArray[np.float64]:
     column = table.column(time, "time")
     if column.missing.any():

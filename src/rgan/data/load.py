@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
 
 from rgan.data.config import DataConfig
+from rgan.data.plausible import Judge, check_plausible
+from rgan.data.split import drop_line
 from rgan.errors import DataError, SourceError, nearest
+from rgan.layouts import ArrayLayout
 from rgan.sequences import Sequences
 
 
 def load(config: DataConfig, *, seed: int = 0, quiet: bool = True) -> Sequences:
-    """The sequences of a built-in source or a path: read, features dropped, windows cut, thinned.
+    """The sequences of a built-in source or a path: read, features dropped, values that cannot be
+    told (``plausible``), windows cut, thinned.
 
     Args:
         config: what to read and how.
@@ -26,6 +29,9 @@ def load(config: DataConfig, *, seed: int = 0, quiet: bool = True) -> Sequences:
     """
     sequences = _read(config, seed, quiet)
     sequences = _drop(sequences, config.drop)
+    if isinstance(sequences.layout, ArrayLayout) and config.bin != "count":
+        # tables and stays are judged where they are read, before values are put in bins
+        sequences = check_plausible(sequences, Judge.of(config.implausible))
     if config.window:
         from rgan.data.windows import cut_windows
 
@@ -37,8 +43,8 @@ def check_trainable(sequences: Sequences) -> None:
     """Refuse what no generator can be trained on, before anything is spent on it.
 
     Raises:
-        DataError: one sequence only, a feature never measured or (not for images) constant, or a
-            class with one sequence.
+        DataError: one sequence only, a feature never measured or (not for images) constant without
+            a gap, or a class with one sequence.
     """
     if len(sequences) < 2:
         raise DataError(
@@ -66,15 +72,19 @@ def _check_features(sequences: Sequences) -> None:
         raise DataError(
             f'feature "{never[0]}" is never measured ({len(never)} such features)',
             rule="each feature has at least one observed value",
-            repair=_drop_line(never),
+            repair=drop_line(never),
         )
     if sequences.is_image:  # the border of a digit is constant, and that is as it should be
         return
     # initial values keep nanmin quiet about sequences where a feature is not observed
     low = np.where(sequences.observed, sequences.values, np.inf).min(axis=(0, 1))
     high = np.where(sequences.observed, sequences.values, -np.inf).max(axis=(0, 1))
+    # Where there are gaps, when a constant was measured is what there is to learn of it.
+    gaps = (~sequences.observed & sequences.valid[:, :, None]).any(axis=(0, 1))
     constant = [
-        name for name, flat in zip(sequences.feature_names, low == high, strict=True) if flat
+        name
+        for name, flat in zip(sequences.feature_names, (low == high) & ~gaps, strict=True)
+        if flat
     ]
     if constant:
         value = low[sequences.feature_names.index(constant[0])]
@@ -82,12 +92,8 @@ def _check_features(sequences: Sequences) -> None:
             f'feature "{constant[0]}" is always {value:g} ({len(constant)} such features)',
             rule="a feature varies",
             reason="a constant has no scale, and nothing is to be learnt from it",
-            repair=_drop_line(constant),
+            repair=drop_line(constant),
         )
-
-
-def _drop_line(names: list[str]) -> str:
-    return " ".join(f"--drop {shlex.quote(name)}" for name in names)
 
 
 def _read(config: DataConfig, seed: int, quiet: bool) -> Sequences:
@@ -117,7 +123,7 @@ def _read(config: DataConfig, seed: int, quiet: bool) -> Sequences:
         )
     from rgan.data.files import read_path
 
-    return read_path(path, config, seed)
+    return read_path(path, config, seed, quiet)
 
 
 def _drop(sequences: Sequences, names: tuple[str, ...]) -> Sequences:

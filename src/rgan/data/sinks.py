@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgan.data.frames import as_dtype
+from rgan.data.long import as_dtype
 from rgan.errors import DataError
 from rgan.layouts import ArrayLayout, layout_to_dict
 from rgan.sequences import Sequences

@@ -9,6 +9,7 @@ across a boundary left out; at random only where that is asked for by name.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,8 @@ class Splits:
 def split(sequences: Sequences, config: DataConfig, seed: int = 0) -> Splits:
     """Split by ``config.split``; "auto" takes the strictest that fits.
 
-    - official: test is the source's own; validation comes from the rest, as "auto" splits it.
+    - official: test is the source's own, and so is validation where it names one; else validation
+      comes from the rest, as "auto" splits it.
     - time: windows of few subjects; earlier for training, then validation, then test.
     - subject: where subjects have several sequences; nobody is in two sets.
     - row: otherwise; each sequence is its own unit, and classes keep their shares.
@@ -56,17 +58,21 @@ def split(sequences: Sequences, config: DataConfig, seed: int = 0) -> Splits:
         seed: draws the units; the same seed gives the same split.
 
     Raises:
-        DataError: the kind does not fit the data, or a set would be empty.
+        DataError: the kind does not fit the data, a set would be empty, or a feature is never
+            measured in the training set.
     """
     kind = _resolve(sequences, config.split)
     shares = (1 - config.validation - config.test, config.validation, config.test)
     if kind == "official":
         assert sequences.part is not None
         rest = np.flatnonzero(sequences.part == "train")
+        held_out = np.flatnonzero(sequences.part == "test")
+        sets = [rest, np.flatnonzero(sequences.part == "validation"), held_out]
+    if kind == "official" and not len(sets[1]):
         inner = _resolve(sequences[rest], "auto", official=False)
         two = _assign(sequences[rest], inner, (1 - config.validation, config.validation), seed)
-        sets = [rest[two == 0], rest[two == 1], np.flatnonzero(sequences.part == "test")]
-    else:
+        sets = [rest[two == 0], rest[two == 1], held_out]
+    elif kind != "official":
         three = _assign(sequences, kind, shares, seed)
         sets = [np.flatnonzero(three == i) for i in range(3)]
     names = ("training", "validation", "test")
@@ -78,20 +84,44 @@ def split(sequences: Sequences, config: DataConfig, seed: int = 0) -> Splits:
                 repair="a smaller --window or other shares" if kind == "time" else _REPAIR,
             )
     train, validation, test = (sequences[rows] for rows in sets)
+    _check_measured(train)
     return Splits(train=train, validation=validation, test=test, kind=kind)
+
+
+def drop_line(names: list[str]) -> str:
+    """What leaves these features out.
+
+    >>> drop_line(["HR", "heart rate"])
+    "--drop HR --drop 'heart rate'"
+    """
+    return " ".join(f"--drop {shlex.quote(name)}" for name in names)
+
+
+def _check_measured(train: Sequences) -> None:
+    """Refuse features that only what is held out has measurements of, all of them at once."""
+    seen_F = np.asarray(train.observed.any(axis=(0, 1)))
+    never = [name for name, some in zip(train.feature_names, seen_F, strict=True) if not some]
+    if never:
+        raise DataError(
+            f'feature "{never[0]}" is never measured in the training set '
+            f"({len(never)} such features)",
+            rule="each feature is observed at least once where it is to be learnt",
+            repair=drop_line(never),
+        )
 
 
 def _resolve(sequences: Sequences, asked: str, official: bool = True) -> str:
     """The kind of split that "auto" means here, or the one asked for if it fits."""
     parts = set() if sequences.part is None else set(sequences.part.tolist())
     unique = 0 if sequences.subjects is None else len(np.unique(sequences.subjects))
+    own = {"train", "test"} <= parts <= {"train", "validation", "test"}
     if asked == "auto":
-        if official and parts == {"train", "test"}:
+        if official and own:
             return "official"
         if sequences.starts is not None and unique < FEW_SUBJECTS:
             return "time"
         return "subject" if 0 < unique < len(sequences) else "row"
-    if asked == "official" and parts != {"train", "test"}:
+    if asked == "official" and not own:
         raise _no_fit("official", f"parts {sorted(parts)}", 'the source names "train" and "test"')
     if asked == "time" and sequences.starts is None:
         raise _no_fit("time", "no windows", "windows of longer series, which know when they start")

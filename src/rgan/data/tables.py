@@ -5,42 +5,23 @@ Shape letters: R rows of the table, N sequences, T steps, F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rgan.data.attributes import is_nan, is_number, one_per_id, static
-from rgan.data.columns import Column, Table, table_of
-from rgan.data.config import DataConfig
-from rgan.data.grid import steps_of, unit_of
+from rgan.data.bins import GAP, free_name
+from rgan.data.cells import fill
+from rgan.data.columns import Table, table_of
+from rgan.data.config import DataConfig, parse_category
+from rgan.data.grid import gaps_of, steps_of, unit_of
+from rgan.data.plausible import Judge
+from rgan.data.roles import Roles, check_roles
 from rgan.errors import DataError, SourceError
-from rgan.layouts import TableLayout
+from rgan.layouts import Levels, TableLayout
 from rgan.sequences import Sequences
-
-MOST_VALUES = 4_000_000_000
-"""N x T x F beyond which the regular grid is refused rather than made."""
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which column is what; see ``DataConfig``. Columns without a role are features."""
-
-    id: str = ""
-    time: str = ""
-    label: str = ""
-    subject: str = ""
-    static: tuple[str, ...] = ()
-    nan: Literal["error", "missing"] = "error"
-    step: float = 0.0
-
-    @property
-    def named(self) -> list[str]:
-        """The columns that are no features."""
-        roles = (self.id, self.time, self.label, self.subject, *self.static)
-        return [name for name in roles if name]
 
 
 def read_table(path: Path, config: DataConfig) -> Sequences:
@@ -48,8 +29,8 @@ def read_table(path: Path, config: DataConfig) -> Sequences:
 
     Empty cells are values that were not measured. Times are numbers or timestamps, are taken from
     each id's first row on, and are put on a grid whose step is the smallest gap (``grid``); times
-    that are on no grid need ``config.step``. Without a time column, rows are steps. Without an id
-    column the table is one long series, which needs ``config.window``.
+    that are on no grid need ``config.step``, or ``config.bin`` "gaps". Without a time column, rows
+    are steps. Without an id column the table is one long series, which needs ``config.window``.
 
     Raises:
         SourceError: the file cannot be read.
@@ -74,6 +55,9 @@ def read_table(path: Path, config: DataConfig) -> Sequences:
         static=config.static,
         nan=config.nan,
         step=config.step,
+        bin=config.bin,
+        category=config.category,
+        judge=Judge.of(config.implausible, skip=config.drop),
     )
     return sequences_of(table, roles, container="file", name=path.name.split(".")[0])
 
@@ -103,6 +87,7 @@ def _read_frame(path: Path, config: DataConfig) -> Any:
         name = doubled[0].split("_duplicated_")[0]
         raise DataError(f'the column "{name}" occurs twice', rule="column names are unique")
     plain = {config.id, config.label, config.subject, *config.static}
+    plain |= {parse_category(entry)[0] for entry in config.category}
     texts = [n for n in names if frame.schema[n] == pl.String and n not in plain]
     return frame.with_columns([_times(frame[name]) for name in texts])
 
@@ -129,16 +114,23 @@ def sequences_of(table: Table, roles: Roles, container: str, name: str = "data")
     Raises:
         DataError: a column is missing or a cell breaks a rule; names row and column.
     """
-    _check_roles(table, roles)
+    check_roles(table, roles)
     ids_N, sequence_R = _sequences(table, roles.id)
     first_N = _first_rows(sequence_R, len(ids_N))
-    if roles.time:
+    names = [column for column in table.columns if column not in roles.named]
+    gap, gap_R = free_name(GAP, names) if roles.bin == "gaps" else "", np.zeros(0)
+    if gap:
+        steps_R, gap_R = gaps_of(table, roles.time, sequence_R)
+        step, unit = 1.0, "step"
+    elif roles.time:
         steps_R, step = steps_of(table, roles.time, sequence_R, roles.step)
         unit = unit_of(table.columns[roles.time], roles.time)
     else:
         steps_R, step, unit = _row_numbers(sequence_R), 1.0, "step"
-    names = [column for column in table.columns if column not in roles.named]
-    values, observed, lengths = _fill(table, names, roles.nan, sequence_R, steps_R)
+    values, observed, lengths, notes = fill(table, names, roles, sequence_R, steps_R)
+    if gap:
+        values[sequence_R, steps_R, len(names)] = gap_R
+        observed[sequence_R, steps_R, len(names)] = True
     label, subject = (
         one_per_id(table, column, what, sequence_R, first_N) if column else None
         for column, what in ((roles.label, "label"), (roles.subject, "subject"))
@@ -153,49 +145,44 @@ def sequences_of(table: Table, roles: Roles, container: str, name: str = "data")
         static=np.stack([column for column, _ in statics], axis=1) if statics else None,
         static_info=tuple(info for _, info in statics),
         subjects=subjects,
-        feature_names=tuple(names),
+        feature_names=(*names, gap) if gap else tuple(names),
+        units=_units(table, names, roles),
         step=step,
         step_unit=unit,
-        layout=_layout(table, roles, container),
+        layout=_layout(table, roles, container, gap),
         label_name=roles.label or "label",
         name=name,
+        notes=tuple(notes),
     )
 
 
-def _layout(table: Table, roles: Roles, container: str) -> TableLayout:
+def _units(table: Table, names: list[str], roles: Roles) -> tuple[str, ...]:
+    """Counts say that they are such, and the gap has the unit of time."""
+    units = ("count" if roles.bin == "count" else "",) * len(names)
+    if roles.bin != "gaps":
+        return units
+    unit = unit_of(table.columns[roles.time], roles.time)
+    return (*units, "" if unit == "step" else unit)
+
+
+def _layout(table: Table, roles: Roles, container: str, gap: str) -> TableLayout:
     """The schema; ``dtypes`` holds every column, so that their order is kept too."""
+    kinds = {column: table.columns[column].dtype for column in table.columns}
+    levels: Levels = {}
+    if roles.bin == "count":  # how many there were is a whole number, whatever they were
+        kinds |= {column: "int64" for column in table.columns if column not in roles.named}
+    else:
+        levels = {n: {str(c): text for c, text in enumerate(of)} for n, of in roles.levels.items()}
     free = next(n for n in ("id", "sequence", "rgan_id") if n not in table.columns or n == roles.id)
     return TableLayout(
         id=roles.id or free,
         time=roles.time,
         label=roles.label or None,
         container=container,
-        dtypes={column: table.columns[column].dtype for column in table.columns},
+        dtypes=kinds,
+        gap=gap,
+        levels=levels,
     )
-
-
-def _check_roles(table: Table, roles: Roles) -> None:
-    pairs = [("id", roles.id), ("time", roles.time), ("label", roles.label)]
-    pairs += [("subject", roles.subject), *(("static", column) for column in roles.static)]
-    taken: dict[str, str] = {}
-    for role, name in pairs:
-        if not name or (role == "subject" and name == roles.id):
-            continue
-        table.column(name, role)
-        if name in taken:
-            raise DataError(
-                f'column "{name}" is asked for as {taken[name]} and as {role}',
-                rule="a column has one role",
-            )
-        taken[name] = role
-    if not [name for name in table.columns if name not in taken]:
-        raise DataError("no column is left for the features", rule="at least one feature")
-    if roles.step and not roles.time:
-        raise DataError(
-            f"the bin width is {roles.step:g}, and no time column is named",
-            rule="bins need times",
-            repair="--time NAME",
-        )
 
 
 def _sequences(table: Table, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -228,70 +215,3 @@ def _row_numbers(sequence_R: NDArray[np.int64]) -> NDArray[np.int64]:
     numbers = np.empty(len(order), dtype=np.int64)
     numbers[order] = within
     return numbers
-
-
-def _fill(
-    table: Table,
-    names: list[str],
-    nan: Literal["error", "missing"],
-    sequence_R: NDArray[np.int64],
-    steps_R: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
-    """Values and mask (N, T, F) and lengths (N,); of two rows in a bin the later one counts."""
-    lengths = np.zeros(int(sequence_R.max()) + 1, dtype=np.int64)
-    np.maximum.at(lengths, sequence_R, steps_R + 1)
-    shape = (len(lengths), int(lengths.max()), len(names))
-    if np.prod(shape, dtype=np.float64) > MOST_VALUES:
-        raise DataError(
-            f"the regular grid has {shape} = {np.prod(shape, dtype=np.float64):.2g} values",
-            rule=f"at most {MOST_VALUES:.0e}",
-            repair="a wider --set data.step, or fewer ids at a time",
-        )
-    values = np.zeros(shape, dtype=np.float32)
-    observed = np.zeros(shape, dtype=np.bool_)
-    for index, name in enumerate(names):
-        numbers_R, seen_R = _numbers(table, name, nan)
-        rows = np.flatnonzero(seen_R)
-        values[sequence_R[rows], steps_R[rows], index] = numbers_R[rows]
-        observed[sequence_R[rows], steps_R[rows], index] = True
-    return values, observed, lengths
-
-
-def _numbers(
-    table: Table, name: str, nan: Literal["error", "missing"]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(R,) a feature's numbers, and which of them were measured."""
-    column = table.columns[name]
-    if column.kind != "number":
-        raise _not_numbers(table, name, column)
-    numbers = column.values.astype(np.float64)
-    seen = ~column.missing
-    if nan == "missing":
-        seen &= ~np.isnan(numbers)
-    bad = seen & ~(np.abs(numbers) <= np.finfo(np.float32).max)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(
-            f'{table.where(row)}, column "{name}" is {numbers[row]} ({int(bad.sum())} such cells)',
-            rule="what was not measured is an empty cell; numbers are finite and fit in float32",
-            repair="--set data.nan=missing"
-            if np.isnan(numbers[row])
-            else f"--drop {name}, or mend the cell",
-        )
-    return numbers, seen
-
-
-def _not_numbers(table: Table, name: str, column: Column) -> DataError:
-    if column.kind == "time":
-        return DataError(
-            f'column "{name}" holds times', rule="features are numbers", repair=f"--time {name}"
-        )
-    texts = zip(column.values.tolist(), column.missing, strict=True)
-    bad = [row for row, (text, gone) in enumerate(texts) if not gone and not is_number(text)]
-    row = bad[0] if bad else 0
-    return DataError(
-        f'{table.where(row)}, column "{name}" is "{column.values[row]}" '
-        f"({len(bad)} of {table.rows} cells are no numbers)",
-        rule="features are numbers; what was not measured is an empty cell",
-        repair=f"--label {name} or --static {name} if it is one value per id, else mend the cell",
-    )

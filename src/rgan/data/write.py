@@ -1,4 +1,4 @@
-"""``write`` and ``Writer``: sequences into a file, whole or not at all.
+"""``write`` and ``Writer``: sequences into a file or a folder, whole or not at all.
 
 Everything is written into a hidden folder beside the target and moved to its name at the end, so
 that a file under the final name is complete, however the program ended.
@@ -8,74 +8,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
+from rgan.data.targets import FOLDERS, SINKS, Sink, check_folder, check_target, form_of, is_folder
 from rgan.errors import DataError, InputError, RganError
+from rgan.layouts import Layout
 from rgan.sequences import Sequences
 
 
-class Sink(Protocol):
-    """One file format, fed in chunks."""
-
-    def add(self, chunk: Sequences) -> None:
-        """Take some more sequences."""
-
-    def finish(self) -> Path:
-        """The finished file, still in the hidden folder."""
-
-
-def _array(folder: Path) -> Sink:
-    from rgan.data.sinks import NpySink
-
-    return NpySink(folder)
-
-
-def _archive(folder: Path) -> Sink:
-    from rgan.data.sinks import NpzSink
-
-    return NpzSink(folder)
-
-
-def _csv(folder: Path) -> Sink:
-    from rgan.data.text_sinks import CsvSink
-
-    return CsvSink(folder)
-
-
-def _parquet(folder: Path) -> Sink:
-    from rgan.data.text_sinks import ParquetSink
-
-    return ParquetSink(folder)
-
-
-def _ts(folder: Path) -> Sink:
-    from rgan.data.text_sinks import TsSink
-
-    return TsSink(folder)
-
-
-def _png(folder: Path) -> Sink:
-    from rgan.data.tiles import PngSink
-
-    return PngSink(folder)
-
-
-SINKS: dict[str, Callable[[Path], Sink]] = {
-    ".npy": _array,
-    ".npz": _archive,
-    ".csv": _csv,
-    ".parquet": _parquet,
-    ".ts": _ts,
-    ".png": _png,
-}
-"""Ending to format: the (N, T, F) array; everything; long tables; UCR text; a picture."""
-
-
 def write(sequences: Sequences, path: Path | str) -> Path:
-    """Write sequences in the format that the path's ending names (``SINKS``).
+    """Write sequences in the format that the path's ending names (``SINKS``); into a folder as the
+    stays came in, where it ends in "/".
 
     ``.npz`` keeps everything and reads back equal. ``.npy`` is the array (N, T, F) in the dtype
     that came, NaN where nothing was observed. ``.csv`` and ``.parquet`` are the long table under
@@ -95,12 +39,16 @@ class Writer:
     """A file written chunk by chunk, so that memory does not grow with the number of sequences.
 
     Args:
-        path: the file; its ending names the format.
+        path: the file; its ending names the format. Text that ends in "/" is a new folder, for
+            stays that came in one.
         total: the number of sequences to come, where known: a format that cannot hold so many
             says so before they are made.
+        layout: of the sequences to come, where known, for the same.
 
     Raises:
-        InputError: an unknown ending, or a folder that is not there or cannot be written.
+        InputError: an unknown ending, a folder that is not there or cannot be written, or is
+            there already and not empty.
+        DataError: a folder, and the sequences came in none.
 
     Used as a context manager it closes at the end, and leaves nothing behind after an error:
 
@@ -109,16 +57,25 @@ class Writer:
                 writer.append(chunk)
     """
 
-    def __init__(self, path: Path | str, total: int | None = None) -> None:
+    def __init__(
+        self, path: Path | str, total: int | None = None, layout: Layout | None = None
+    ) -> None:
         self.path = Path(path).expanduser()
-        check_target(self.path, total)
+        self._in_folder = is_folder(path)
+        if self._in_folder:
+            check_folder(self.path)
+            if layout is not None:
+                form_of(layout)
+        else:
+            check_target(self.path, total)
         try:
             name = tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self._folder = Path(name)
-        self._sink: Sink | None = SINKS[self.path.suffix.lower()](self._folder)
+        self._sink: Sink | None = None
         self._first: Sequences | None = None
+        self._open = True
         self.written = 0
 
     def append(self, chunk: Sequences) -> None:
@@ -128,11 +85,12 @@ class Writer:
             DataError: the chunk differs from the first, or the format cannot hold it.
             InputError: the disk refuses; nothing remains.
         """
-        if self._sink is None:
+        if not self._open:
             raise InputError(f'"{self.path}" is closed', rule="append before close")
         try:
-            if self._first is None:
+            if self._first is None or self._sink is None:
                 self._first = chunk[:1]  # only its description is needed
+                self._sink = self._make(chunk.layout)
             else:
                 _check_same(self._first, chunk)
             self._sink.add(chunk)
@@ -150,10 +108,10 @@ class Writer:
         Raises:
             InputError: nothing was appended, or the disk refuses; nothing remains.
         """
-        if self._sink is None:
+        if not self._open:
             return self.path
         try:
-            if not self.written:
+            if not self.written or self._sink is None:
                 raise InputError(f'nothing was written to "{self.path}"', rule="at least one chunk")
             self._sink.finish().replace(self.path)
         except OSError as error:
@@ -162,9 +120,14 @@ class Writer:
             self.abort()
         return self.path
 
+    def _make(self, layout: Layout) -> Sink:
+        if self._in_folder:
+            return FOLDERS[form_of(layout)](self._folder)
+        return SINKS[self.path.suffix.lower()](self._folder)
+
     def abort(self) -> None:
         """Throw away what is not finished; does nothing after ``close``."""
-        self._sink = None
+        self._sink, self._open = None, False
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Writer:
@@ -180,34 +143,6 @@ class Writer:
             self.close()
         else:
             self.abort()
-
-
-def check_target(path: Path, total: int | None = None) -> None:
-    """Refuse a target that cannot be written, before work is spent on what should go there.
-
-    Raises:
-        InputError: an unknown ending, a missing folder, a folder in the file's place, or more
-            sequences than the format holds.
-    """
-    ending = path.suffix.lower()
-    if ending not in SINKS:
-        raise InputError(
-            f'"{path}" ends in "{ending}"',
-            rule=f"the ending names the format: {', '.join(SINKS)}",
-            repair=f"-o {path.stem or 'samples'}.npz",
-        )
-    if path.is_dir():
-        raise InputError(f'"{path}" is a folder', rule="a file")
-    if not path.parent.is_dir():
-        raise InputError(
-            f'the folder "{path.parent}" does not exist',
-            rule="the file's folder exists",
-            repair=f"mkdir -p {path.parent}",
-        )
-    if ending == ".png" and total is not None:
-        from rgan.data.tiles import check_count
-
-        check_count(total)
 
 
 def _check_same(first: Sequences, chunk: Sequences) -> None:

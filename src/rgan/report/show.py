@@ -108,7 +108,8 @@ def _table(title: str, *columns: str, right_from: int = 1) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i >= right_from else "left", no_wrap=True)
+        # names give way before numbers do
+        table.add_column(column, justify="right" if i >= right_from else "left", no_wrap=i > 0)
     return table
 
 

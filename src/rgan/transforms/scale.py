@@ -22,6 +22,8 @@ from rgan.transforms.base import Transform, check_ever_observed, check_features,
 class Affine(Transform):
     """``(x - offset) / factor`` for each feature; what the leaves differ in is how both are found.
 
+    A constant feature is only shifted if it has gaps, and refused if it has none.
+
     Args:
         features: the names of the F features.
         offset, factor: F numbers, in the features' units.
@@ -43,6 +45,10 @@ class Affine(Transform):
         for column, name in enumerate(sequences.feature_names):
             values = sequences.values[:, :, column][sequences.observed[:, :, column]]
             if values.min() == values.max():
+                if not sequences.observed[:, :, column][sequences.valid].all():
+                    # Its gaps are learnt, as whether somebody is on a ventilator is.
+                    pairs.append((float(values[0]), 1.0))
+                    continue
                 raise DataError(
                     f'the feature "{name}" is constant: every observed value is {values[0]:g}',
                     rule=f'"{cls.name}" divides by how much a feature varies',
