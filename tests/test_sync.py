@@ -630,6 +630,9 @@ def test_a_run_that_is_training(tmp_path: Path, sshd: servers.Sshd, kind: str) -
     finally:
         training.kill()
         training.wait()
+        for stream in (training.stdin, training.stdout):
+            assert stream is not None
+            stream.close()
     opens(copy.path, last)
     assert not leftovers(copy.path)
 

@@ -37,6 +37,8 @@ from rgan.runs.sealed import (
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
+LOOKS = 5
+"""How often a run that is being written is looked at before it is said to have nothing."""
 _FOLDER = re.compile(r"[0-9]{8,20}")
 
 
@@ -174,15 +176,14 @@ class CheckpointStore:
         """
         if which != "latest":
             return read_checkpoint(self._named(which))
-        candidates = self._latest_first()
-        problems: list[str] = []
-        for path in candidates:
-            try:
-                checkpoint = read_checkpoint(path)
-            except RunError as error:
-                problems.append(error.found)
-            else:
-                return replace(checkpoint, warning=_passed_over(problems, checkpoint.step))
+        for _ in range(LOOKS):
+            candidates = self._latest_first()
+            found, problems = _first_sound(candidates)
+            if found is not None:
+                return replace(found, warning=_passed_over(problems, found.step))
+            if self._latest_first() == candidates:
+                break
+            # What was listed was taken away meanwhile: the run is being written, or synced.
         if not problems:
             raise self._empty()
         raise RunError(
@@ -229,6 +230,19 @@ class CheckpointStore:
             rule="a checkpoint is written while training goes on",
             repair="train the run for longer, or choose another: rgan runs list",
         )
+
+
+def _first_sound(candidates: list[Path]) -> tuple[Checkpoint | None, list[str]]:
+    """The first that can be read, and what is wrong with those before it; one that is gone by now
+    was replaced and not damaged."""
+    problems: list[str] = []
+    for path in candidates:
+        try:
+            return read_checkpoint(path), problems
+        except RunError as error:
+            if path.is_dir():
+                problems.append(error.found)
+    return None, problems
 
 
 def _line(path: Path) -> str:
