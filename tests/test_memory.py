@@ -17,6 +17,7 @@ from rgan.errors import TrainingError
 from rgan.runs.folder import Run
 from rgan.train.events import Event, Stepped
 from rgan.workflow.available import cgroup_rooms, cpu_limit
+from rgan.workflow.dry_step import DryChild
 from rgan.workflow.fit import fit
 from rgan.workflow.memory import Need, check_memory, find_need, largest_fitting
 from rgan.workflow.session import Session, open_session
@@ -139,6 +140,31 @@ def test_a_larger_batch_is_found_to_need_more() -> None:
     large = check_memory(session(config(train__batch_size=1000, **more)))
     assert small is not None and large is not None
     assert large[0].more_bytes > small[0].more_bytes + 50 * MIB
+
+
+@linux
+def test_batches_are_measured_in_any_order_and_no_child_stays() -> None:
+    import psutil
+
+    more = {"data__max_sequences": 1500, "generator__hidden": 64, "critic__hidden": 64}
+    with DryChild(session(config(**more)), 8 * 2**30) as child:
+        small, large, again = (child.need(batch) for batch in (8, 800, 8))
+    assert small is not None and large is not None and again is not None
+    assert large.more_bytes > small.more_bytes + 50 * MIB
+    assert abs(again.more_bytes - small.more_bytes) < 10 * MIB
+    assert psutil.Process().children() == []
+
+
+@linux
+def test_a_child_that_is_killed_tells_that_there_was_no_room() -> None:
+    import psutil
+
+    with DryChild(session(config()), 8 * 2**30) as child:
+        assert child.need(4) is not None
+        (process,) = psutil.Process().children()
+        process.kill()
+        assert child.need(8) is None
+        assert child.need(8) is not None  # another one is asked
 
 
 # -- too much --------------------------------------------------------------------------------

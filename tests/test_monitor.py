@@ -175,6 +175,19 @@ def test_a_stop_says_why_and_leaves_best_and_last(tmp_path: Path):
     assert run.info["best"] == info["best"]
 
 
+def test_a_training_that_was_stopped_early_has_converged_too(tmp_path: Path):
+    swift = {"generator_optimizer__rate": 0.01, "critic_optimizer__rate": 0.01, "train__warmup": 0}
+    more = {"train__epochs": 30, "train__average": 0.5, "stopping__patience": 2}
+    outcome = fit(tiny(**{**more, **swift, **EVERY}), runs=tmp_path)
+    info = outcome.run.info
+    assert info["segments"][-1]["reason"].startswith("no better for 2 looks")
+    near = info["convergence"]
+    assert 0 < near["batches"] <= info["best"]["step"] < outcome.ended.step
+    (row,) = json.loads(rgan("runs", "list", "--runs", tmp_path, "--json").out)
+    assert row["convergence"]["batches"] == near["batches"]
+    assert f"batch {near['batches']}" in rgan("runs", "list", "--runs", tmp_path).out
+
+
 def test_a_stop_by_losses_needs_no_looks(tmp_path: Path):
     config = tiny(train__epochs=20, monitor__looks=0, stopping__loss_ratio=1.0001)
     outcome = fit(config, runs=tmp_path)
