@@ -9,7 +9,14 @@ import torch
 
 from command_line import rgan
 from rgan.errors import ConfigError
-from rgan.train.device import auto_device, busy_words, parse_devices, resolve_device
+from rgan.train.device import (
+    auto_device,
+    busy_words,
+    parse_devices,
+    resolve_device,
+    resolve_devices,
+)
+from rgan.train.distributed import Launch
 from rgan.train.gpus import CudaDevice, Gpu, GpuProcess, idlest, matched, read_gpus
 
 GIB = 2**30
@@ -93,11 +100,24 @@ def test_what_is_no_list_of_devices(text: str) -> None:
         parse_devices(text)
 
 
-def test_several_devices_are_refused_in_words() -> None:
-    answer = rgan("train", "sines", "--device", "cuda:1,3")
+def test_one_device_is_meant_where_nothing_is_trained() -> None:
+    with pytest.raises(ConfigError, match="only a training takes several devices"):
+        resolve_device("cpu,cpu")
+
+
+@pytest.mark.parametrize("text", ["cpu,mps", "cpu,cuda:0", "cuda:98,99", "auto,auto"])
+def test_devices_that_cannot_train_together_are_refused_before_the_data_are_read(text: str) -> None:
+    answer = rgan("train", "sines", "--device", text)
     assert answer.code == 2
-    assert "over several devices is not there yet" in answer.err
-    assert "--device cuda:1" in answer.err
+    assert "device" in answer.err and "Traceback" not in answer.err
+
+
+def test_a_launched_process_takes_the_device_that_has_its_place() -> None:
+    second = Launch(rank=3, size=4, local_rank=1, local_size=2)
+    assert resolve_devices("cpu", second) == (torch.device("cpu"),)
+    assert resolve_devices("cpu,cpu", second) == (torch.device("cpu"),)
+    with pytest.raises(ConfigError, match=r'2 processes .* device "cpu,cpu,cpu" means 3'):
+        resolve_devices("cpu,cpu,cpu", second)
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -27,6 +27,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 SIDEWAYS = {
     ("sequences", "layouts"): "sequences carry their layout",
     ("objectives", "nets"): "a penalty differentiates a critic",
+    ("__main__", "cli"): "it is another door to the same command line",
 }
 NEVER = {
     ("evaluate", "train"): "what is evaluated is sequences, whoever made them",

@@ -25,6 +25,7 @@ from rgan.sequences import Sequences
 from rgan.train.events import Ended, Event, Listener
 from rgan.workflow.architecture import Architecture, rebuild
 from rgan.workflow.changes import describe_data
+from rgan.workflow.processes import team
 from rgan.workflow.sampling import load_checkpoint
 from rgan.workflow.session import Session, open_session, trained_from_checkpoint
 from rgan.workflow.stop import StopSignals
@@ -52,7 +53,7 @@ class RGAN(BaseEstimator):
         epochs: passes over the data instead of ``steps``.
         batch_size: sequences in a batch; None takes the preset's.
         settings: any other setting, ``{"generator.hidden": 64}``; see ``rgan.config``.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", or several: "cuda:0,1".
         random_state: seed of everything random, 0 or more.
         verbose: whether to show progress.
 
@@ -164,7 +165,7 @@ class RGAN(BaseEstimator):
             for listener in listeners:
                 listener(event)
 
-        with StopSignals() as stop:
+        with team(session) as session, StopSignals() as stop:
             try:
                 return session.run(tell, stop)
             finally:

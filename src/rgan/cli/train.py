@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -44,7 +45,12 @@ def train(
         str | None, typer.Option(help="Sequences in a batch; auto: as many as fit in memory.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto: the idlest; cpu, cuda:1, mps.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto: the idlest; cpu, cuda:1, mps; several: cuda:0,1.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, tf32, bf16 or fp16; weights and losses stay fp32.")
+    ] = None,
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
     data_dir: o.DataDir = "",
@@ -72,6 +78,8 @@ def train(
     Ctrl-C saves and prints the line that resumes. Settings come from the preset, then --config,
     then flags, then --set; the whole configuration is written to the run's config.toml.
     """
+    if os.environ.get("RANK", "0") != "0":
+        _serve()
     from rgan.config import parse_settings
     from rgan.errors import ConfigError
 
@@ -79,7 +87,14 @@ def train(
     shrink = batch_size == "auto"
     if shrink:
         batch_size = None
-    flags |= o.settings_of("train", epochs=epochs, batch_size=batch_size, seed=seed, device=device)
+    flags |= o.settings_of(
+        "train",
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
     data = o.settings_of(
         "data",
         data_dir=data_dir,
@@ -125,6 +140,16 @@ def train(
         _resume(resume, runs, settings, preset or config, how, quiet)
     else:
         _new(source, runs, preset or "default", config, settings, quiet, shrink)
+
+
+def _serve() -> None:
+    """Of several processes that torchrun has started, all but the first only compute."""
+    from rgan.train.distributed import launched
+
+    if launched() is not None:
+        from rgan.workflow.processes import main_launched
+
+        raise typer.Exit(main_launched())
 
 
 def _new(

@@ -6,6 +6,7 @@ C condition columns, H state size, V votes a sequence (T for ``sequence``, else 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from rgan.nets.layers import (
     Fold,
     Recurrence,
     folding,
+    full,
+    full_precision,
     positions,
     spread_over_steps,
 )
@@ -51,7 +54,13 @@ class Critic(nn.Module):
 
     What is not observed, or past the length, is set to zero here once more, so that no content
     there can ever reach a score.
+
+    Attributes:
+        total: adds a tensor up over all processes that share a batch, with its gradient; None where
+            there is but one.
     """
+
+    total: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, spec: SequenceSpec, config: CriticConfig) -> None:
         super().__init__()
@@ -83,12 +92,13 @@ class Critic(nn.Module):
         valid_NT = batch.valid
         states_NTH = self.recurrence(self.fold(self.convs(self._inputs(batch, valid_NT))))
         valid_NT = valid_NT[:, :: self.steps_in_one]  # a folded step counts if it begins within
-        state = self._read(states_NTH, batch, valid_NT)  # (N, V, H)
+        state = full(self._read(states_NTH, batch, valid_NT))  # (N, V, H)
         if self.config.batch_statistics:
-            state = torch.cat([state, _group_spread(state, groups)], dim=2)
-        score_NV = self.head(state)[..., 0]
-        if self.config.projection and self.spec.condition:
-            score_NV = score_NV + (state * self.project(batch.condition)[:, None, :]).sum(2)
+            state = torch.cat([state, _group_spread(state, groups, self.total)], dim=2)
+        with full_precision(state.device):
+            score_NV = self.head(state)[..., 0]
+            if self.config.projection and self.spec.condition:
+                score_NV = score_NV + (state * self.project(batch.condition)[:, None, :]).sum(2)
         weight_NV = valid_NT if self.config.readout == "sequence" else torch.ones_like(score_NV)
         return Votes(score_NV, weight_NV)
 
@@ -127,11 +137,22 @@ class Critic(nn.Module):
         return pooled[:, None, :]
 
 
-def _group_spread(state_NVH: Tensor, groups: int) -> Tensor:
+def _group_spread(
+    state_NVH: Tensor, groups: int, total: Callable[[Tensor], Tensor] | None
+) -> Tensor:
     """(N, V, 1): how much the states vary within each of the groups."""
-    parts = state_NVH.chunk(groups)
     spreads = []
-    for part in parts:
-        variance = part.var(dim=0, unbiased=False)
+    for part in state_NVH.chunk(groups):
+        variance = _variance(part, total)
         spreads.append((variance + 1e-8).sqrt().mean(1)[None, :, None].expand(len(part), -1, 1))
     return torch.cat(spreads)
+
+
+def _variance(part_NVH: Tensor, total: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """(V, H): over the sequences, those of all processes included."""
+    if total is None:
+        return part_NVH.var(dim=0, unbiased=False)
+    count = part_NVH.new_full((1,), len(part_NVH))
+    sums = total(torch.cat([part_NVH.sum(0).flatten(), count]))
+    mean_VH = (sums[:-1] / sums[-1]).view_as(part_NVH[0])
+    return total((part_NVH - mean_VH).square().sum(0)) / sums[-1]

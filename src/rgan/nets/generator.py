@@ -20,6 +20,8 @@ from rgan.nets.layers import (
     Recurrence,
     Unfold,
     folding,
+    full,
+    full_precision,
     positions,
     spread_over_steps,
 )
@@ -146,7 +148,8 @@ class Generator(nn.Module):
         static_NS = condition_NC[:, :0]
         if spec.static:
             seed = around_NK if around_NK.shape[1] else torch.zeros_like(noise.static[:, :1])
-            static_NS = self._decide_static(self.static_net(seed), noise.static)
+            with full_precision(seed.device):
+                static_NS = self._decide_static(self.static_net(seed), noise.static)
         row_NK = torch.cat([around_NK, static_NS], dim=1)
         parts = [noise.steps, spread_over_steps(row_NK, steps)]
         if config.position:
@@ -157,7 +160,9 @@ class Generator(nn.Module):
         states_NTH = self.unfold(self.recurrence(self.fold(self.before(x_NTI))), steps)
         if self.unfold.steps > 1:
             states_NTH = torch.cat([states_NTH, noise.steps], dim=2)
-        out_NTD = self.head(self.after(states_NTH))
+        states_NTH = self.after(states_NTH)
+        with full_precision(states_NTH.device):
+            out_NTD = self.head(full(states_NTH))
         return self._finish(out_NTD, static_NS, noise, lengths_N, condition_NC)
 
     def _finish(

@@ -134,6 +134,18 @@ def spread_over_steps(row_NK: Tensor, steps: int) -> Tensor:
     return row_NK[:, None, :].expand(-1, steps, -1)
 
 
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Inside, nothing is rounded to 16 bits, whatever is so around it: what leaves a network."""
+    if not torch.is_autocast_enabled(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def full(x: Tensor) -> Tensor:
+    """Numbers of 16 bits as such of 32; others as they are."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 @contextlib.contextmanager
 def double_backward() -> Iterator[None]:
     """Recurrences inside can be differentiated twice.

@@ -16,6 +16,7 @@ from torch import Tensor
 from rgan.nets.batch import Batch, join
 from rgan.nets.critic import Votes
 from rgan.nets.layers import double_backward
+from rgan.nets.share import Share, drawn
 from rgan.objectives.config import PenaltyConfig
 
 CriticFunction = Callable[[Batch, int], Votes]
@@ -41,6 +42,7 @@ def slope_squared_by_difference(
     step: float,
     random: torch.Generator,
     groups: int = 1,
+    share: Share | None = None,
 ) -> Tensor:
     """(N,): an estimate of ``slope_squared`` from one more pass, (D(x + e) - D(x))² / step².
 
@@ -49,10 +51,11 @@ def slope_squared_by_difference(
 
     Args:
         score_N: the critic's scores of ``batch`` itself, with their history.
+        share: which sequences of a larger batch these are; the probes are those of its rows.
     """
 
     def probe(content: Tensor) -> Tensor:
-        noise = torch.randn(content.shape, generator=random, device=content.device)
+        noise = drawn("normal", content.shape, random, share, groups)
         return content.detach() + step * noise
 
     moved = critic(batch.with_content(probe(batch.x), probe(batch.static)), groups).mean()
@@ -60,14 +63,17 @@ def slope_squared_by_difference(
 
 
 def gradient_penalty(
-    critic: CriticFunction, real: Batch, fake: Batch, random: torch.Generator
+    critic: CriticFunction,
+    real: Batch,
+    fake: Batch,
+    random: torch.Generator,
+    share: Share | None = None,
 ) -> Tensor:
     """Mean of (slope - 1)² between real and generated (Gulrajani et al. 2017, arXiv 1704.00028).
 
     A point between two sequences has the real one's length and condition.
     """
-    n = len(real)
-    mix = torch.rand(n, 1, 1, generator=random, device=real.x.device)
+    mix = drawn("uniform", torch.Size((len(real), 1, 1)), random, share)
     between = real.with_content(
         real.x + mix * (fake.x.detach() - real.x),
         real.static + mix[:, :, 0] * (fake.static.detach() - real.static),
@@ -81,25 +87,33 @@ def penalty(
     critic: CriticFunction,
     real: Batch,
     fake: Batch,
-    scores: tuple[Tensor, Tensor],
+    scores: tuple[Tensor, Tensor] | None,
     random: torch.Generator,
+    share: Share | None = None,
 ) -> Tensor:
     """The weighted penalty that the critic's loss takes, one number.
 
     Args:
-        scores: (N,) scores of real and of fake with their history, for the difference forms.
+        scores: (N,) scores of real and of fake with their history, for the difference forms; None
+            where the critic has judged them in a precision too coarse for a difference.
+        share: which sequences of a larger batch these are.
     """
     if config.name == "none" or config.weight == 0:
         return real.x.new_zeros(())
     weight = config.weight * config.every
     if config.name == "gradient-penalty":
-        return weight * gradient_penalty(critic, real, fake, random)
+        return weight * gradient_penalty(critic, real, fake, random, share)
     parts = {"r1": [0], "r2": [1], "r1r2": [0, 1]}[config.name.removesuffix("-fd")]
     batches = [(real, fake)[i].detach() for i in parts]
     batch, groups = join(batches), len(batches)
     if config.name.endswith("-fd"):
-        score_N = torch.cat([scores[i] for i in parts])
-        squared = slope_squared_by_difference(critic, batch, score_N, config.step, random, groups)
+        if scores is None:
+            score_N = critic(batch, groups).mean()
+        else:
+            score_N = torch.cat([scores[i] for i in parts])
+        squared = slope_squared_by_difference(
+            critic, batch, score_N, config.step, random, groups, share
+        )
     else:
         squared = slope_squared(critic, batch, groups)
     # Mean over the batch times the number of parts: R1 and R2 each count in full.

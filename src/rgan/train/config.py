@@ -54,7 +54,11 @@ class TrainConfig:
     seed: int = Field(default=0, ge=0)
     """Everything random follows from it."""
     device: str = "auto"
-    """auto, the idlest; cpu, cuda:1, mps."""
+    """auto, the idlest; cpu, cuda:1, mps; or several, each with a process of its own that works on
+    its share of every batch: cuda:0,1 or, on the cores of a CPU, cpu,cpu."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """What networks compute in. tf32: coarser products on GPUs; bf16, fp16: 16 bits, but for
+    weights, losses and penalties; fp16 scales the losses so that no gradient is lost."""
     check_memory: bool = True
     """Whether a dry step finds out first if the training fits into the memory that is free."""
     checkpoint_minutes: float = Field(default=2.0, gt=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from rgan.errors import ConfigError
+from rgan.train.distributed import Launch
 from rgan.train.gpus import CudaDevice, Gpu, cuda_devices, idlest, matched, read_gpus
 
 
@@ -21,8 +22,7 @@ def resolve_device(name: str) -> torch.device:
     if len(names) > 1:
         raise ConfigError(
             f'device "{name}" means {len(names)} devices',
-            rule="a training takes one device",
-            reason="training over several devices is not there yet",
+            rule="only a training takes several devices",
             repair=f"--device {names[0]}",
         )
     if name in ("auto", "cuda") and torch.cuda.is_available():
@@ -44,8 +44,55 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def resolve_devices(name: str, launch: Launch | None = None) -> tuple[torch.device, ...]:
+    """The devices to train on, each with a process of its own; this process has the first.
+
+    Args:
+        name: as ``resolve_device`` takes it, or several: "cuda:0,1", "cpu,cpu".
+        launch: where a launcher has started the other processes already: this process's own device
+            is then the only one, of several the one that has its place on this machine.
+
+    Raises:
+        ConfigError: a device is not known or not there, they are of several kinds, or they are not
+            as many as the launched processes.
+    """
+    names = parse_devices(name)
+    if launch is not None:
+        return (_launched_device(name, names, launch),)
+    if len(names) == 1:
+        return (resolve_device(name),)
+    devices = tuple(resolve_device(one) for one in names)
+    kinds = sorted({device.type for device in devices})
+    several = len(set(devices)) == len(devices) or kinds == ["cpu"]
+    if len(kinds) > 1 or not several or not {"cuda", "cpu"}.issuperset(kinds):
+        raise ConfigError(
+            f'device "{name}" means {", ".join(map(str, devices))}',
+            rule="several devices are GPUs of NVIDIA's, or processes on the CPU",
+            reason="they wait for each other at every update",
+            repair="--device cuda:0,1, or --device cpu,cpu",
+        )
+    return devices
+
+
+def _launched_device(name: str, names: tuple[str, ...], launch: Launch) -> torch.device:
+    place, count = launch.local_rank, launch.local_size
+    if len(names) == 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+        names = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))[:count]
+    elif name in ("auto", "cpu"):
+        names = (name,) * count
+    if len(names) != count:
+        raise ConfigError(
+            f'{count} processes were launched on this machine, and device "{name}" means '
+            f"{len(names)} here",
+            rule="each process has a device of its own",
+            repair=f"as many devices as processes: --nproc-per-node {len(names)}",
+        )
+    return resolve_device(names[place])
+
+
 def parse_devices(name: str) -> tuple[str, ...]:
-    """The devices that a text names, each once: "cuda:1,3" and "cuda:1,cuda:3" are both two.
+    """The devices that a text names: "cuda:1,3" and "cuda:1,cuda:3" are both two. The CPU may come
+    several times, a GPU but once.
 
     Raises:
         ConfigError: an entry is empty, comes twice, or a number follows what has none.
@@ -57,11 +104,12 @@ def parse_devices(name: str) -> tuple[str, ...]:
     for part in (part.strip() for part in name.split(",")):
         plain = part.isascii() and part.isdigit()
         whole = f"cuda:{part}" if plain and found and found[-1].startswith("cuda:") else part
-        if not whole or whole in found or (plain and whole == part):
+        twice = whole in found and whole != "cpu"
+        if not whole or twice or (plain and whole == part):
             raise ConfigError(
                 f'device "{name}" cannot be read: "{part}" is empty, there already, or a number '
                 "without a kind",
-                rule="devices are auto, cpu, mps, cuda, cuda:1, or several: cuda:1,3",
+                rule="devices are auto, cpu, mps, cuda, cuda:1, or several: cuda:1,3 or cpu,cpu",
                 repair="--device auto",
             )
         found.append(whole)

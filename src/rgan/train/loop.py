@@ -12,6 +12,7 @@ from rgan.errors import DivergedError
 from rgan.nets.batch import Batch
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.train.config import GFactorConfig, HealthConfig
+from rgan.train.distributed import ALONE, Group, Processes
 from rgan.train.events import Ended, Listener, Started, Stepped
 from rgan.train.health import NETWORKS, Alarm
 from rgan.train.oversight import Doctor, Steering
@@ -33,6 +34,7 @@ def train(
     *,
     gfactor: GFactorConfig = _FIXED,
     health: HealthConfig = _EXAMINED,
+    group: Group = ALONE,
 ) -> Ended:
     """Train until the plan's end or until asked to stop.
 
@@ -43,6 +45,7 @@ def train(
         should_stop: asked after each step; a non-empty reason ends the training there.
         gfactor: how the balance of the two networks is steered.
         health: how often the training is examined, and what is done about alarms.
+        group: the processes that train together; the others ``follow``.
 
     Returns:
         The event that ended it, which the listener has had as well.
@@ -54,7 +57,7 @@ def train(
             ``Ended`` event with status "failed" has been emitted before.
     """
     plan = state.plan(len(data))
-    updater = Updater(state, data, plan, objective, penalties)
+    updater = Updater(state, data, plan, objective, penalties, group)
     steering = Steering(state, gfactor, updater)
     doctor = Doctor(state, health, updater, plan, listener)
     started = time.monotonic()
@@ -66,7 +69,7 @@ def train(
             steps_per_epoch=plan.steps,
             sequences=len(data),
             parameters=state.parameters(),
-            device=str(state.device),
+            device=str(state.device) + (f" and {group.size - 1} more" if group.size > 1 else ""),
         )
     )
 
@@ -77,12 +80,27 @@ def train(
         return ended
 
     try:
-        reason = _advance(updater, steering, doctor, listener, should_stop)
+        with updater.precision.training():
+            reason = _advance(updater, steering, doctor, listener, should_stop)
         _check_weights(state, doctor)
     except DivergedError as error:
         end("failed", error.found)
         raise
+    finally:
+        group.halt()
     return end("interrupted" if reason else "finished", reason)
+
+
+def follow(updater: Updater, group: Processes) -> None:
+    """Updates as process 0 asks for them, until it halts; for all other processes."""
+    state = updater.state
+    with updater.precision.training():
+        while (order := group.order()) is not None:
+            if order.step != state.step:
+                raise RuntimeError(f"step {state.step} here, {order.step} in process 0")
+            state.obey(order)
+            updater.update(examined=order.examined)
+            state.step += 1
 
 
 def _advance(
@@ -101,7 +119,8 @@ def _advance(
     while state.step < plan.total:
         rates = state.set_rates(plan.total)
         probe = doctor.probe()
-        losses = updater.update(probe)
+        with updater.group.update(state.order(rates, probe is not None)):
+            losses = updater.update(probe)
         state.step += 1
         state.meter.steps += 1
         steering.look()

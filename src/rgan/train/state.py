@@ -13,6 +13,7 @@ from rgan.nets.critic import Critic
 from rgan.nets.generator import Generator
 from rgan.train.build import build_optimizer, frozen_names, load_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
+from rgan.train.distributed import Order
 from rgan.train.gfactor import Decision
 from rgan.train.plan import Meter, Plan, make_plan, rate_factor
 
@@ -43,6 +44,7 @@ class TrainState:
         monitor: what the looks at similarity remember, as JSON data that holds times, and so is
             none of the counters.
         lowered: factors on the learning rates by network, where an alarm has lowered them.
+        scales: what losses are multiplied by before they go back, by network; see ``precision``.
         frozen: names of parameters that are not trained.
 
     Raises:
@@ -70,6 +72,7 @@ class TrainState:
         self.health: dict[str, Any] = {}
         self.monitor: dict[str, Any] = {}
         self.lowered: dict[str, float] = {}
+        self.scales: dict[str, dict[str, Any]] = {}
         self.decision = Decision(critic_steps=config.critic_steps)
         self._origin, self._epoch_steps = (0, 0, 0), 0
 
@@ -125,6 +128,18 @@ class TrainState:
             for group in getattr(self, f"{name}_optimizer").param_groups:
                 group["lr"] = rates[name]
         return rates
+
+    def order(self, rates: dict[str, float], examined: bool) -> Order:
+        """The coming update, as other processes have to make it too."""
+        steps = self.decision.critic_steps
+        return Order(self.step, steps, (rates["generator"], rates["critic"]), examined)
+
+    def obey(self, order: Order) -> None:
+        """Make ready for an update that another process has decided on."""
+        self.decision = Decision(critic_steps=order.critic_steps)
+        for name, rate in zip(("generator", "critic"), order.rates, strict=True):
+            for group in getattr(self, f"{name}_optimizer").param_groups:
+                group["lr"] = rate
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -226,6 +241,7 @@ class TrainState:
             "decision": asdict(self.decision),
             "health": self.health,
             "lowered": self.lowered,
+            "scales": self.scales,
         }
 
     def load_counters(self, counters: dict[str, Any]) -> None:
@@ -238,6 +254,7 @@ class TrainState:
         self.balance = dict(counters.get("balance", {}))
         self.health = dict(counters.get("health", {}))
         self.lowered = dict(counters.get("lowered", {}))
+        self.scales = dict(counters.get("scales", {}))
         if "decision" in counters:
             self.decision = Decision(**counters["decision"])
         self._epoch_steps = int(counters.get("epoch_steps", 0))

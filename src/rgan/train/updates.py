@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from rgan.nets.batch import Batch, join
+from rgan.nets.critic import Votes
+from rgan.nets.generator import Noise
 from rgan.nets.layers import limit_spectral_norm
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.objectives.losses import OBJECTIVES, weighted_mean
 from rgan.objectives.penalties import penalty
+from rgan.train import precision
+from rgan.train.distributed import ALONE, Group
 from rgan.train.plan import Plan
 from rgan.train.randomness import (
     Stream,
@@ -35,6 +39,10 @@ class Updater:
         plan: which of them come when.
         config: what the networks minimise.
         penalties: what keeps the critic smooth.
+        group: the processes that share every batch.
+
+    Raises:
+        ConfigError: the device does not have the precision, or a batch is smaller than the group.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class Updater:
         plan: Plan,
         config: ObjectiveConfig,
         penalties: PenaltyConfig,
+        group: Group = ALONE,
     ) -> None:
         self.state, self.data, self.plan = state, data, plan
         self.objective, self.config = OBJECTIVES[config.name], config
@@ -52,17 +61,21 @@ class Updater:
         self.last_penalty: dict[str, Tensor] = {}
         self.losses: dict[str, Tensor] = {}
         self.weight_N = _class_weights(data, state.config.balance)
+        self.group, self.share = group, group.share(plan.batch)
+        state.critic.total = group.total
+        self.precision = precision.Precision(state.config.precision, state.device)
 
-    def update(self, probe: Probe | None = None) -> dict[str, Tensor]:
+    def update(self, probe: Probe | None = None, examined: bool = False) -> dict[str, Tensor]:
         """Critic updates, then a generator update that reuses the last batch they made.
 
         Args:
             probe: measures this update.
+            examined: another process measures it, and needs this one's part of the batch.
 
         Returns:
             Losses by name.
         """
-        self.probe = probe
+        self.probe, self.examined = probe, examined or probe is not None
         if probe is None:
             return self._update()
         with probe.watching():
@@ -76,8 +89,10 @@ class Updater:
             losses |= self._update_critic(real, fake.detach(), state.drawn)
             state.drawn += 1
         losses["generator"] = self._update_generator(real, fake)
-        if self.probe is not None:
-            self.probe.compare(real, fake)
+        if self.examined:
+            real, fake = (self.group.gathered(part, self.share) for part in (real, fake))
+            if self.probe is not None:
+                self.probe.compare(real, fake)
         self.losses = losses
         if state.config.average:
             state.update_average()
@@ -104,15 +119,30 @@ class Updater:
             rows = batch_rows(seed, place, plan.batches, plan.batch, len(self.data))
         else:
             rows = weighted_rows(seed, number, plan.batch, self.weight_N)
-        real = self.data.take(torch.from_numpy(rows).to(device))
+        if self.share is not None:
+            rows = rows[self.share.start : self.share.stop]
+        real = self.data.take(torch.from_numpy(rows).to(self.data.x.device))
         random = torch_random(seed, Stream.NOISE, number, device)
-        with torch.set_grad_enabled(with_history):
-            noise = self.state.generator.draw_noise(len(real), random)
+        with torch.set_grad_enabled(with_history), self.precision.passes():
+            noise = self._noise(random)
             return real, self.state.generator(noise, real.lengths, real.condition)
+
+    def _noise(self, random: torch.Generator) -> Noise:
+        generator = self.state.generator
+        if self.share is None:
+            return generator.draw_noise(self.plan.batch, random)
+        plain = generator.draw_plain(self.plan.batch, random)
+        return generator.shape_noise(Noise(*(self.share.of(part) for part in vars(plain).values())))
+
+    def _judged(self, batch: Batch, groups: int = 1) -> Votes:
+        """The critic's votes, computed in the precision that is set."""
+        with self.precision.passes():
+            votes: Votes = self.state.critic(batch, groups)
+            return votes
 
     def _update_critic(self, real: Batch, fake: Batch, number: int) -> dict[str, Tensor]:
         state, critic = self.state, self.state.critic
-        on_real, on_fake = critic(join([real, fake]), 2).split(len(real))
+        on_real, on_fake = self._judged(join([real, fake]), 2).split(len(real))
         weight = on_real.weight
         per_vote = self.objective.critic(on_real.score, on_fake.score, self.config.smooth_real)
         loss = weighted_mean(per_vote, weight)
@@ -120,18 +150,60 @@ class Updater:
         self.scores = on_real.mean().detach(), on_fake.mean().detach()
         if self.penalties.name != "none" and number % self.penalties.every == 0:
             random = torch_random(state.config.seed, Stream.PENALTY, number, state.device)
-            scores = on_real.mean(), on_fake.mean()
-            extra = penalty(self.penalties, critic, real, fake, scores, random)
+            scores = None if self.precision.is_low else (on_real.mean(), on_fake.mean())
+            extra = penalty(self.penalties, critic, real, fake, scores, random, self.share)
             losses["penalty"] = extra.detach()
-            self.last_penalty = {"penalty": losses["penalty"]}
             loss = loss + extra
-        state.critic_optimizer.zero_grad(set_to_none=True)
-        if loss.requires_grad:  # else all of it is frozen
-            loss.backward()
-            self._step("critic")
+        losses = self._learn("critic", loss, losses)
+        if "penalty" in losses:
+            self.last_penalty = {"penalty": losses["penalty"]}
         if critic.config.spectral_norm:
             limit_spectral_norm(critic)
         return losses
+
+    def _learn(self, network: str, loss: Tensor, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A step of one network down its loss.
+
+        Returns:
+            The losses of the whole batch.
+        """
+        state = self.state
+        optimizer: torch.optim.Optimizer = getattr(state, f"{network}_optimizer")
+        optimizer.zero_grad(set_to_none=True)
+        scale = 1.0
+        if self.precision.scales:
+            scale = state.scales.setdefault(network, precision.init())["scale"]
+        learns = loss.requires_grad  # else all of it is frozen
+        if learns:
+            factor = scale * (1.0 if self.share is None else self.share.weight)
+            (loss if factor == 1 else loss * factor).backward()
+        if self.share is not None:
+            losses = self._add_up(network, losses)
+        if learns and (not self.precision.scales or self._unscale(network, scale)):
+            self._step(network)
+        return losses
+
+    def _add_up(self, network: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients, losses and scores of the whole batch, in one message."""
+        share = self.share
+        assert share is not None
+        beside = [torch.stack(list(losses.values())) * share.weight]
+        if network == "critic":
+            beside += [share.placed(score_n) for score_n in self.scores]
+        added = self.group.add_up(getattr(self.state, network), torch.cat(beside))
+        if network == "critic":
+            real_N, fake_N = added[len(losses) :].split(share.whole)
+            self.scores = real_N, fake_N
+        return dict(zip(losses, added, strict=False))
+
+    def _unscale(self, network: str, scale: float) -> bool:
+        """Take the scale out of the gradients; gives whether they are to be used."""
+        state = self.state
+        gradients = [p.grad for p in getattr(state, network).parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, 1 / scale)
+        finite = all(bool(torch.isfinite(norm)) for norm in torch._foreach_norm(gradients))
+        state.scales[network] = precision.adapt(state.scales[network], finite)
+        return finite or scale <= precision.SMALLEST
 
     def _step(self, network: str) -> None:
         optimizer = getattr(self.state, f"{network}_optimizer")
@@ -142,21 +214,18 @@ class Updater:
             optimizer.step()
 
     def _update_generator(self, real: Batch, fake: Batch) -> Tensor:
-        state, critic = self.state, self.state.critic
+        state = self.state
         state.freeze("critic")  # its weights' gradients would be thrown away
-        votes = critic(fake)
+        votes = self._judged(fake)
         score_real = votes.score
         if self.objective.needs_real:
             with torch.no_grad():
-                score_real = critic(real).score
+                score_real = self._judged(real).score
         per_vote = self.objective.generator(score_real, votes.score)
         loss = weighted_mean(per_vote, votes.weight)
-        state.generator_optimizer.zero_grad(set_to_none=True)
-        if loss.requires_grad:
-            loss.backward()
-            self._step("generator")
+        losses = self._learn("generator", loss, {"generator": loss.detach()})
         state.unfreeze("critic")
-        return loss.detach()
+        return losses["generator"]
 
 
 def _class_weights(data: Batch, evenness: float) -> np.ndarray | None:

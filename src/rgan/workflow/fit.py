@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rgan.config import Config, changed, differences, from_sections
 from rgan.data.load import load
-from rgan.errors import DivergedError, RunError
+from rgan.errors import DivergedError, RunError, TrainingError
 from rgan.runs.checkpoint import Checkpoint, CheckpointStore
 from rgan.runs.folder import Run
 from rgan.runs.lock import RunLock
@@ -26,6 +26,7 @@ from rgan.workflow.changes import (
     other_split,
 )
 from rgan.workflow.monitor import check_monitor
+from rgan.workflow.processes import device_words, team
 from rgan.workflow.recording import Recording
 from rgan.workflow.session import Session, open_session
 from rgan.workflow.shrinking import check_halvable, fitted, halved, note_batch, reason_of
@@ -81,19 +82,19 @@ def fit(
         sequences = load(config.data, seed=config.train.seed)
     session = open_session(config, sequences)
     check_monitor(session)
-    session = _fitted(session, shrink, say)
-    run = Run.create(
-        runs,
-        f"{sequences.name}-{session.config.model.kind}",
-        device=str(session.state.device),
-        data=describe_data(sequences),
-        spec=session.encoder.packer.spec.to_dict(),
-        command=command,
-    )
-    with RunLock(run.path) as lock:
-        run.begin_segment(0)
-        run.write_config(session.config.to_sections())
-        return _train(run, session, lock, listeners, sequences)
+    with team(_fitted(session, shrink, say)) as session:
+        run = Run.create(
+            runs,
+            f"{sequences.name}-{session.config.model.kind}",
+            device=device_words(session),
+            data=describe_data(sequences),
+            spec=session.encoder.packer.spec.to_dict(),
+            command=command,
+        )
+        with RunLock(run.path) as lock:
+            run.begin_segment(0)
+            run.write_config(session.config.to_sections())
+            return _train(run, session, lock, listeners, sequences)
 
 
 def resume(
@@ -143,12 +144,13 @@ def resume(
         else:
             session = _fitted(session, shrink, say)
             note_batch(plan.changes, plan.config, session.config)
-        run.history.truncate_after(session.state.step)
-        run.begin_segment(session.state.step, plan.changes, **more)
-        if note:
-            run.update_info(data=describe_data(plan.sequences), held_out=mixed_up(run, note))
-        run.write_config(session.config.to_sections())
-        return _train(run, session, lock, listeners, plan.sequences)
+        with team(session) as session:
+            run.history.truncate_after(session.state.step)
+            run.begin_segment(session.state.step, plan.changes, **more)
+            if note:
+                run.update_info(data=describe_data(plan.sequences), held_out=mixed_up(run, note))
+            run.write_config(session.config.to_sections())
+            return _train(run, session, lock, listeners, plan.sequences)
 
 
 def branch(
@@ -194,22 +196,23 @@ def branch(
     session = _fitted(session, shrink, say)
     note_batch(plan.changes, plan.config, session.config)
     info = parent.info
-    run = Run.create(
-        parent.path.parent if runs is None else runs,
-        f"{plan.sequences.name}-{session.config.model.kind}",
-        device=str(session.state.device),
-        data=describe_data(plan.sequences),
-        spec=session.encoder.packer.spec.to_dict(),
-        command=command,
-        parent=info["id"],
-        parents=[{"id": info["id"], "name": info["name"], "step": session.state.step}],
-        held_out=mixed_up(parent, resplit or other),
-    )
-    with RunLock(run.path) as lock:
-        new = dict(session.new_weights)
-        run.begin_segment(session.state.step, plan.changes, new_weights=new)
-        run.write_config(session.config.to_sections())
-        return _train(run, session, lock, listeners, plan.sequences)
+    with team(session) as session:
+        run = Run.create(
+            parent.path.parent if runs is None else runs,
+            f"{plan.sequences.name}-{session.config.model.kind}",
+            device=device_words(session),
+            data=describe_data(plan.sequences),
+            spec=session.encoder.packer.spec.to_dict(),
+            command=command,
+            parent=info["id"],
+            parents=[{"id": info["id"], "name": info["name"], "step": session.state.step}],
+            held_out=mixed_up(parent, resplit or other),
+        )
+        with RunLock(run.path) as lock:
+            new = dict(session.new_weights)
+            run.begin_segment(session.state.step, plan.changes, new_weights=new)
+            run.write_config(session.config.to_sections())
+            return _train(run, session, lock, listeners, plan.sequences)
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,7 @@ def _segment(run: Run, session: Session, lock: RunLock, listeners: tuple[Listene
             monitor = recording.monitor
             ended = recording.translated(session.run(recording, lambda: stop() or monitor.reason))
         status, reason = ended.status, ended.reason
-    except DivergedError as error:
+    except TrainingError as error:
         reason = error.found
         raise
     except (RuntimeError, MemoryError) as error:
@@ -311,6 +314,7 @@ def _roll_back(
     config = changed(old, {path: rate / 5 for path, rate in rates.items()})
     changes = differences(old, config)
     again = open_session(config, data, checkpoint)
+    again = replace(again, batch=session.batch, group=session.group)
     # What was remembered and decided on the way to the fault is not to be trusted.
     again.state.health, again.state.balance = {}, {}
     run.history.truncate_after(again.state.step)

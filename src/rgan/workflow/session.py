@@ -20,10 +20,12 @@ from rgan.runs.sealed import Checkpoint, taking_up
 from rgan.sequences import Sequences
 from rgan.train.build import build_networks, load_networks
 from rgan.train.config import OptimizerConfig
-from rgan.train.device import resolve_device
+from rgan.train.device import resolve_device, resolve_devices
+from rgan.train.distributed import ALONE, Group, launched
 from rgan.train.events import Ended, Listener
 from rgan.train.gfactor import make_controller
 from rgan.train.loop import train
+from rgan.train.precision import check
 from rgan.train.randomness import Stream, stream_seed
 from rgan.train.state import TrainState
 from rgan.workflow.trained import Encoder, Trained, to_batch
@@ -40,6 +42,8 @@ class Session:
         state: networks and optimisers on their device.
         batch: the packed training sequences on the same device.
         new_weights: those that a checkpoint had nothing for, by name, and why.
+        devices: to train on, this process's own first; see ``processes.team``.
+        group: the processes that train together.
     """
 
     config: Config
@@ -48,6 +52,8 @@ class Session:
     state: TrainState
     batch: Batch
     new_weights: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[torch.device, ...] = ()
+    group: Group = ALONE
 
     @property
     def trained(self) -> Trained:
@@ -64,18 +70,39 @@ class Session:
 
         Raises:
             DivergedError: a loss is not finite.
+            TrainingError: another process that trains with this one has failed.
         """
-        config = self.config
-        return train(
-            self.state,
-            self.batch,
-            config.objective,
-            config.penalty,
-            listener,
-            should_stop,
-            gfactor=config.gfactor,
-            health=config.health,
-        )
+        config, state = self.config, self.state
+        try:
+            if self.group.size > 1:
+                self.group.send(*self._job())
+            return train(
+                state,
+                self.batch,
+                config.objective,
+                config.penalty,
+                listener,
+                should_stop,
+                gfactor=config.gfactor,
+                health=config.health,
+                group=self.group,
+            )
+        except (RuntimeError, MemoryError) as error:
+            told = self.group.explained(error)
+            if told is error:
+                raise
+            raise told from error
+
+    def _job(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """All that another process needs to train along, but for the data."""
+        message = {
+            "do": "train",
+            "config": self.config.to_sections(),
+            "spec": self.encoder.packer.spec.to_dict(),
+            "counters": self.state.counters(),
+        }
+        groups = self.state.tensors().items()
+        return message, {f"{g}|{name}": t for g, named in groups for name, t in named.items()}
 
     def checkpoint_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors, as JSON data."""
@@ -113,7 +140,9 @@ def open_session(
     config.evaluate.check()  # better now than after an hour of training
     make_controller(config.gfactor, OBJECTIVES[config.objective.name].ideal, 1)
     config, sequences = resolve_kind(config, sequences)
-    device = resolve_device(config.train.device)
+    devices = resolve_devices(config.train.device, launched())
+    device = devices[0]
+    check(config.train.precision, device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
     _check_classes(splits)
     if checkpoint is None or own_scaling:
@@ -128,17 +157,17 @@ def open_session(
     lattice = encoder.lattice(splits.train)
     if lattice is not None:
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
-    optimizers = _optimizers(config)
+    optimizers = optimizers_of(config)
     state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
     new: dict[str, str] = {}
     if checkpoint is not None:
         with taking_up(checkpoint.path):
             new = _take_up(state, checkpoint, fitting)
-    return Session(config, splits, encoder, state, batch.to(device), new)
+    return Session(config, splits, encoder, state, batch.to(device), new, devices)
 
 
-def _optimizers(config: Config) -> tuple[OptimizerConfig, OptimizerConfig]:
-    """The generator's and the critic's, their rates as ``gfactor.value`` has them."""
+def optimizers_of(config: Config) -> tuple[OptimizerConfig, OptimizerConfig]:
+    """Settings of both optimisers, the generator's first, rates as ``gfactor.value`` has them."""
     generator, critic = config.generator_optimizer, config.critic_optimizer
     if config.gfactor.value:
         generator = dataclasses.replace(generator, rate=config.gfactor.value * critic.rate)
