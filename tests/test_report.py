@@ -296,6 +296,8 @@ def test_without_a_terminal_there_are_plain_lines_now_and_then() -> None:
         ((0.5, 0.9, 0.25, 1.0), "critic behind (accuracy .50), g-factor lowered to 0.25"),
         ((0.75, 0.9, 1.01, 1.0), "balanced"),
         ((0.75, 0.9, math.inf, 1.0), "balanced"),
+        ((0.75, 0.9, 1.0, 1.0, 0.2), "samples keep to about 5 modes"),
+        ((0.75, 0.1, 1.0, 1.0, 0.2), "samples alike (10% of the real diversity)"),
     ],
 )
 def test_the_balance_in_words(seen: tuple[float, ...], words: str) -> None:
@@ -312,6 +314,9 @@ def test_one_batch_does_not_change_the_verdict_but_several_do() -> None:
     for _ in range(10):
         watcher(Examined(30, 1, accuracy=1.0, diversity=0.9))
     assert watcher.words.startswith("critic ahead")
+    for _ in range(10):
+        watcher(Examined(40, 1, accuracy=0.75, diversity=0.9, twins=0.25))
+    assert watcher.words == "samples keep to about 4 modes"
     watcher(Started(0, 0))
     assert watcher.words == ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rgan.train.events import Event, Examined, Started, Stepped
+from rgan.train.health import FEW
 
 AHEAD, BEHIND, ALIKE = 0.9, 0.55, 0.2
 """Shares of real sequences that the critic takes for real, and of the diversity of real ones."""
@@ -13,7 +14,11 @@ _KEEP = 0.8
 
 
 def verdict(
-    accuracy: float, diversity: float, gfactor: float = 1.0, begun_with: float = 1.0
+    accuracy: float,
+    diversity: float,
+    gfactor: float = 1.0,
+    begun_with: float = 1.0,
+    twins: float = 0.0,
 ) -> str:
     """How a training stands.
 
@@ -22,6 +27,7 @@ def verdict(
         diversity: of generated sequences over that of real ones.
         gfactor: the generator's learning rate over the critic's, now.
         begun_with: the same when the training began.
+        twins: share of pairs of generated sequences that are next to the same.
 
     >>> verdict(0.94, 0.8, gfactor=0.6, begun_with=0.5)
     'critic ahead (accuracy .94), g-factor raised to 0.6'
@@ -33,6 +39,8 @@ def verdict(
         words.append(f"critic behind (accuracy {_short(accuracy)})")
     if diversity < ALIKE:
         words.append(f"samples alike ({diversity:.0%} of the real diversity)")
+    elif twins > FEW:
+        words.append(f"samples keep to about {1 / twins:.0f} modes")
     words = words or ["balanced"]
     if math.isfinite(gfactor) and gfactor > 0:
         shown = f"{gfactor:.2g}"
@@ -57,6 +65,7 @@ class Watcher:
     def _clear(self) -> None:
         self._accuracy: float | None = None
         self._diversity = self._gfactor = self._begun_with = 1.0
+        self._twins = 0.0
         self._rated = False
 
     def __call__(self, event: Event) -> None:
@@ -75,13 +84,17 @@ class Watcher:
             return
         if self._accuracy is None:
             self._accuracy, self._diversity = event.accuracy, event.diversity
+            self._twins = event.twins
             return
         self._accuracy = _KEEP * self._accuracy + (1 - _KEEP) * event.accuracy
         self._diversity = _KEEP * self._diversity + (1 - _KEEP) * event.diversity
+        self._twins = _KEEP * self._twins + (1 - _KEEP) * event.twins
 
     @property
     def words(self) -> str:
         """The line."""
         if self._accuracy is None:
             return ""
-        return verdict(self._accuracy, self._diversity, self._gfactor, self._begun_with)
+        return verdict(
+            self._accuracy, self._diversity, self._gfactor, self._begun_with, self._twins
+        )
