@@ -142,6 +142,28 @@ def _auprc_one(hit_N: NDArray[np.bool_], score_N: Floats) -> float:
     return float((hits * np.cumsum(hits) / found).sum() / hits.sum())
 
 
+def calibration(y_N: NDArray[np.int64], p_NC: Floats, bins: int = 10) -> dict[str, float]:
+    """How far probabilities are from shares.
+
+    Returns:
+        "calibration error": over bins of equally many rows, the mean distance between the mean
+        probability and the share of hits, of class 1 or the mean over classes (Naeini et al. 2015).
+        "Brier": the mean squared distance of (p_1 ... p_C) from the truth, halved where C is 2 so
+        that it is the usual one.
+    """
+    wanted = [1] if p_NC.shape[1] == 2 else range(p_NC.shape[1])
+    errors = []
+    for c in wanted:
+        order = np.argsort(p_NC[:, c], kind="stable")
+        parts = np.array_split(order, min(bins, max(1, len(order) // 5)))
+        errors.append(
+            sum(len(o) * abs(p_NC[o, c].mean() - (y_N[o] == c).mean()) for o in parts) / len(order)
+        )
+    truth_NC = np.eye(p_NC.shape[1])[y_N]
+    brier = ((p_NC - truth_NC) ** 2).sum(1).mean() / (2 if p_NC.shape[1] == 2 else 1)
+    return {"calibration error": float(np.mean(errors)), "Brier": float(brier)}
+
+
 SCORES: dict[str, Callable[[NDArray[np.int64], Floats], float]] = {
     "accuracy": accuracy,
     "auroc": auroc,

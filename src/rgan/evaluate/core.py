@@ -94,7 +94,9 @@ def evaluate(
             for about in metric.about(config.quick):
                 score = _gather(about, plan, found)
                 if score is None:
-                    skipped[about.name] = "it is not a number here (one class in the test rows?)"
+                    skipped[about.name] = (
+                        "it is not a number here (one class, or too little to compare?)"
+                    )
                 else:
                     scores.append(score)
         while done < before + len(plan):

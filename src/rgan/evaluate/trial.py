@@ -120,7 +120,7 @@ class Metric(ABC):
 
 
 BUILT_IN = ("mmd", "marginals", "temporal", "discriminative", "predictive", "utility",
-            "memorisation")  # fmt: skip
+            "augmented", "tasks", "agreement", "groups", "memorisation")  # fmt: skip
 _METRICS: dict[str, Metric] = {}
 
 
