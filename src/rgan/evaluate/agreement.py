@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rgan.evaluate.classifiers import Floats, auroc, fit
 from rgan.evaluate.features import summaries, table
-from rgan.evaluate.trial import About, Measure, Metric, Trial, register
+from rgan.evaluate.trial import About, Measure, Metric, Trial, Unscorable, register
 from rgan.evaluate.utility import labels_unfit
 from rgan.sequences import Sequences
 
@@ -89,6 +89,8 @@ class ModelOrder(Metric):
         return _by_model(data, trial, classes)
 
     def measure(self, trial: Trial) -> dict[str, Measure]:
+        if trial.quick:
+            raise Unscorable("it takes a dozen classifiers: not in quick evaluations")
         classes = np.union1d(trial.train.classes, trial.test.classes)
         real, synthetic = (self.scores(s, trial, classes) for s in (trial.train, trial.candidate))
         both = [m for m in real if math.isfinite(real[m]) and math.isfinite(synthetic[m])]
