@@ -133,6 +133,41 @@ def test_images_and_short_sequences_have_no_next_hour():
     )
 
 
+# -- missingness ---------------------------------------------------------------------------------
+
+
+def gappy(n: int, seed: int, *, together: bool = True, morning: bool = True) -> Sequences:
+    """Two labs taken together, more often in the first half; or as often without either."""
+    rng = np.random.default_rng(seed)
+    rate = np.where(np.arange(16) < 8, 0.6, 0.2) if morning else np.full(16, 0.4)
+    first = rng.random((n, 16)) < rate
+    second = first if together else rng.random((n, 16)) < rate
+    return Sequences(rng.normal(size=(n, 16, 2)), np.stack([first, second], 2))
+
+
+def test_a_wrong_pattern_at_the_right_rates_is_told_and_the_right_one_is_not():
+    train, test = gappy(400, 0), gappy(300, 1)
+    right = judged(train, test, gappy(400, 2), "missing_pattern")["missing_pattern"]
+    apart = judged(train, test, gappy(400, 2, together=False), "missing_pattern")
+    assert abs(right.value) < 0.1 and apart["missing_pattern"].value > 0.45
+
+
+def test_rates_that_lose_their_hours_are_seen():
+    train, test = gappy(400, 0), gappy(300, 1)
+    right = judged(train, test, gappy(400, 2), "missing_curve")["missing_curve"]
+    flat = judged(train, test, gappy(400, 2, morning=False), "missing_curve")["missing_curve"]
+    assert right.value > 0.95 and set(right.parts) == {"x0", "x1"}
+    assert flat.value < 0.5
+
+
+def test_full_data_have_no_pattern():
+    full = Sequences(np.random.default_rng(0).normal(size=(60, 8, 2)))
+    assert (
+        "everything"
+        in judged(full[:30], full[30:], full[:30], "missing_pattern").skipped["missing_pattern"]
+    )
+
+
 # -- order and groups ----------------------------------------------------------------------------
 
 

@@ -163,7 +163,7 @@ def discriminate(trial: Trial) -> tuple[float, dict[str, float]]:
     from rgan.evaluate.judges import Examples, fit_network
 
     rng = np.random.default_rng(trial.seed)
-    sets = _judge_sets(trial, rng)
+    sets = judge_sets(trial, rng)
     y = [np.concatenate([np.ones(len(a), int), np.zeros(len(b), int)]) for a, b in sets]
     same_static = trial.candidate.static_info == trial.train.static_info
     both = [_joined(a, b, same_static) for a, b in sets]
@@ -177,8 +177,8 @@ def discriminate(trial: Trial) -> tuple[float, dict[str, float]]:
     answers["boosting"] = [boosting(part)[:, 1] for part in rows[1:]]
     parts, validation = {}, {}
     for name, (on_valid, on_test) in answers.items():
-        validation[name] = _balanced(y[1], on_valid)
-        parts[f"{name}, accuracy - 0.5"] = _balanced(y[2], on_test) - 0.5
+        validation[name] = balanced(y[1], on_valid)
+        parts[f"{name}, accuracy - 0.5"] = balanced(y[2], on_test) - 0.5
         parts[f"{name}, AUROC"] = auroc(y[2], np.stack([1 - on_test, on_test], 1))
     best = max(validation, key=validation.__getitem__)
     return parts[f"{best}, accuracy - 0.5"], parts
@@ -194,7 +194,7 @@ def _joined(real: Sequences, candidate: Sequences, with_static: bool) -> Sequenc
     return concatenate(bare)
 
 
-def _judge_sets(trial: Trial, rng: np.random.Generator) -> list[tuple[Sequences, Sequences]]:
+def judge_sets(trial: Trial, rng: np.random.Generator) -> list[tuple[Sequences, Sequences]]:
     """(real, candidate) pairs for training, validation and test."""
     learn, held = split_rows(trial.candidate, 1 / 3, rng)
     real = trial.train[rng.permutation(len(trial.train))[: len(learn)]]
@@ -210,7 +210,8 @@ def _judge_sets(trial: Trial, rng: np.random.Generator) -> list[tuple[Sequences,
     ]
 
 
-def _balanced(y_N: NDArray[np.int64], p_N: NDArray[np.float64]) -> float:
+def balanced(y_N: NDArray[np.int64], p_N: NDArray[np.float64]) -> float:
+    """The mean of the shares of ones and of zeros that are told rightly."""
     right_N = (p_N > 0.5) == (y_N == 1)
     return float((right_N[y_N == 1].mean() + right_N[y_N == 0].mean()) / 2)
 

@@ -137,7 +137,10 @@ class Lengths(Metric):
     name = "lengths"
 
     def about(self, quick: bool) -> tuple[About, ...]:
-        return (About("length_w1", "lengths, Wasserstein-1", "lower", "in shares of T"),)
+        return (
+            About("length_w1", "lengths, Wasserstein-1", "lower", "in shares of T"),
+            About("length_ks", "lengths, Kolmogorov-Smirnov", "lower"),
+        )
 
     def unfit(self, train: Sequences, test: Sequences, candidate: Sequences) -> str:
         fixed = all(s.fixed_length for s in (train, test, candidate))
@@ -145,7 +148,7 @@ class Lengths(Metric):
 
     def measure(self, trial: Trial) -> dict[str, Measure]:
         x, y = (s.lengths / s.n_steps for s in (trial.test, trial.candidate))
-        return {"length_w1": Measure(distances_1d(x, y)[0])}
+        return dict(zip(("length_w1", "length_ks"), map(Measure, distances_1d(x, y)), strict=True))
 
 
 class Statics(Metric):

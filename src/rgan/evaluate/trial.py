@@ -119,7 +119,7 @@ class Metric(ABC):
         return out
 
 
-BUILT_IN = ("mmd", "marginals", "temporal", "discriminative", "predictive", "utility",
+BUILT_IN = ("mmd", "marginals", "patterns", "temporal", "discriminative", "predictive", "utility",
             "augmented", "tasks", "agreement", "groups", "memorisation")  # fmt: skip
 _METRICS: dict[str, Metric] = {}
 

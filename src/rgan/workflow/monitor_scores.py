@@ -31,6 +31,8 @@ from rgan.workflow.image_distance import ImageDistance
 
 DISTANCES = ("mmd", "missingness", "lengths")
 """Metrics of an evaluation that take milliseconds, and judge whatever a generator makes."""
+DOUBLE = ("length_ks",)
+"""What says the same as another score of its metric."""
 MOST_COLUMNS = 1024
 SLOW = 2.0
 """Seconds, above which a metric is left out of every look."""
@@ -134,7 +136,8 @@ class Scorer:
 
             def distance(candidate: Sequences, metric: Any = metric) -> dict[str, float]:
                 trial = Trial("synthetic", self.train, self.real, candidate, self.scale)
-                return {k: m.value for k, m in metric.measure(trial).items()}
+                found = metric.measure(trial)
+                return {k: m.value for k, m in found.items() if k not in DOUBLE}
 
             measures[metric.name] = distance
         # Not by an evaluation's own functions, which refuse sets that look like other units: so
