@@ -93,4 +93,6 @@ def finished() -> Any:
 def _plain(value: Any) -> str | float:
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, int | float | str) else ", ".join(map(str, value))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, int | float | str) else str(value)
