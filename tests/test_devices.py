@@ -16,8 +16,8 @@ from rgan.train.device import (
     resolve_device,
     resolve_devices,
 )
-from rgan.train.distributed import Launch
 from rgan.train.gpus import CudaDevice, Gpu, GpuProcess, idlest, matched, read_gpus
+from rgan.train.group import Launch
 
 GIB = 2**30
 

@@ -19,14 +19,17 @@ import torch
 
 from command_line import TINY, killed_at_last, rgan, start
 from rgan.config import Config, changed
+from rgan.errors import TrainingError
 from rgan.nets.share import Share, cut, drawn
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences, Static
-from rgan.train.distributed import Group, launched
 from rgan.train.events import Event, Examined, Stepped
+from rgan.train.group import Group, launched
 from rgan.train.shared import SharedMemory, describe, size_of
-from rgan.workflow.processes import give, team
+from rgan.workflow.meeting import give
+from rgan.workflow.memory import PROCESS, check_memory
+from rgan.workflow.processes import team
 from rgan.workflow.session import Session, open_session
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is shared otherwise there")
@@ -156,6 +159,25 @@ def test_a_batch_smaller_than_the_group_is_refused_before_anything_is_written(
     )
     assert answer.code == 2 and "2 processes are to share it" in answer.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_error_of_another_process_is_told_here() -> None:
+    words = r"process 1 of 0 to 1, on cpu, failed: 'config'"
+    with pytest.raises(TrainingError, match=words), team(session("cpu,cpu")) as together:
+        together.group.send({"do": "train"})  # without what it needs for that
+        together.run(lambda event: None)
+
+
+@linux
+def test_several_processes_need_the_memory_of_several_shares() -> None:
+    large = {"train__batch_size": 400, "generator__hidden": 64, "critic__hidden": 64}
+    data = ragged(900)
+    alone, together = (
+        check_memory(open_session(session(device, **large).config, data))[0]
+        for device in ("cpu", "cpu,cpu")
+    )
+    assert alone.batch == together.batch == 400
+    assert together.more_bytes > alone.more_bytes + PROCESS / 2
 
 
 # -- real commands ---------------------------------------------------------------------------

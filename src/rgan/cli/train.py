@@ -144,10 +144,10 @@ def train(
 
 def _serve() -> None:
     """Of several processes that torchrun has started, all but the first only compute."""
-    from rgan.train.distributed import launched
+    from rgan.train.group import launched
 
     if launched() is not None:
-        from rgan.workflow.processes import main_launched
+        from rgan.workflow.following import main_launched
 
         raise typer.Exit(main_launched())
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from rgan.errors import ConfigError
-from rgan.train.distributed import Launch
 from rgan.train.gpus import CudaDevice, Gpu, cuda_devices, idlest, matched, read_gpus
+from rgan.train.group import Launch
 
 
 def resolve_device(name: str) -> torch.device:

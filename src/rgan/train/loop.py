@@ -12,8 +12,8 @@ from rgan.errors import DivergedError
 from rgan.nets.batch import Batch
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.train.config import GFactorConfig, HealthConfig
-from rgan.train.distributed import ALONE, Group, Processes
 from rgan.train.events import Ended, Listener, Started, Stepped
+from rgan.train.group import ALONE, Group
 from rgan.train.health import NETWORKS, Alarm
 from rgan.train.oversight import Doctor, Steering
 from rgan.train.plan import Meter
@@ -91,9 +91,9 @@ def train(
     return end("interrupted" if reason else "finished", reason)
 
 
-def follow(updater: Updater, group: Processes) -> None:
+def follow(updater: Updater) -> None:
     """Updates as process 0 asks for them, until it halts; for all other processes."""
-    state = updater.state
+    state, group = updater.state, updater.group
     with updater.precision.training():
         while (order := group.order()) is not None:
             if order.step != state.step:

@@ -13,8 +13,8 @@ from rgan.nets.critic import Critic
 from rgan.nets.generator import Generator
 from rgan.train.build import build_optimizer, frozen_names, load_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
-from rgan.train.distributed import Order
 from rgan.train.gfactor import Decision
+from rgan.train.group import Order
 from rgan.train.plan import Meter, Plan, make_plan, rate_factor
 
 _KEPT: dict[type[torch.optim.Optimizer], set[str]] = {

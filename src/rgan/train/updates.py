@@ -17,7 +17,7 @@ from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.objectives.losses import OBJECTIVES, weighted_mean
 from rgan.objectives.penalties import penalty
 from rgan.train import precision
-from rgan.train.distributed import ALONE, Group
+from rgan.train.group import ALONE, Group
 from rgan.train.plan import Plan
 from rgan.train.randomness import (
     Stream,

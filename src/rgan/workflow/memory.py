@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,6 +16,9 @@ from rgan.workflow.available import Room, free_memory
 from rgan.workflow.dry_step import DryChild, DryStepError, Need, dry_cuda
 from rgan.workflow.dry_step import is_out_of_memory as is_out_of_memory
 from rgan.workflow.session import Session
+
+PROCESS = 200 * 2**20
+"""What a further process takes before it does anything."""
 
 Measure = Callable[[int], Need | None]
 """The need of a batch; None where there was not enough memory to find out."""
@@ -37,7 +41,11 @@ def check_memory(session: Session, *, shrink: bool = False) -> tuple[Need, Room]
     with ExitStack() as stack:
         if device.type == "cuda":
             measure: Measure = lambda batch: dry_cuda(session, batch)  # noqa: E731
-            room = Room(int(torch.cuda.mem_get_info(device)[0]), f"the memory of {device}")
+            rooms = (
+                Room(int(torch.cuda.mem_get_info(one)[0]), f"the memory of {one}")
+                for one in session.devices or (device,)
+            )
+            room = min(rooms, key=lambda room: room.free_bytes)
         elif device.type == "cpu" and sys.platform == "linux":
             prepare(session)
             room = free_memory()
@@ -45,7 +53,7 @@ def check_memory(session: Session, *, shrink: bool = False) -> tuple[Need, Room]
         else:
             return None
         try:
-            return _found(measure, session, room, shrink)
+            return _found(_by_shares(measure, session), session, room, shrink)
         except DryStepError:
             return None
 
@@ -59,6 +67,26 @@ def _found(measure: Measure, session: Session, room: Room, shrink: bool) -> tupl
     if shrink and fits is not None:
         return fits, room
     raise _too_much(need, fits, room)
+
+
+def _by_shares(measure: Measure, session: Session) -> Measure:
+    """The need of a whole batch, where several processes each have a share of it.
+
+    On the CPU those of this machine take from the same memory.
+    """
+    size, here = session.processes
+    if size == 1:
+        return measure
+    beside = here - 1 if session.state.device.type == "cpu" else 0
+
+    def need(batch: int) -> Need | None:
+        one = measure(-(-batch // size))
+        if one is None:
+            return None
+        more = one.more_bytes + beside * (one.more_bytes + PROCESS)
+        return dataclasses.replace(one, batch=batch, more_bytes=more)
+
+    return need
 
 
 def prepare(session: Session) -> None:

@@ -1,11 +1,8 @@
 """Starting, joining and ending the processes that train one model on several devices.
 
-``team`` is for process 0, which the user started: it starts a process for each other device, or
-joins those that torchrun has started, gives them the data, and ends them. ``serve`` is what the
-others do. They read no file and write none: configuration, weights and data come from process 0.
-
-They meet at a store of torch's, where each leaves a word: "leader" (the device setting), "joined/1"
-and so on, and "error/1" where one has failed.
+This is for process 0, which the user started: it starts a process for each other device, or joins
+those that torchrun has started, gives them the data, and ends them. See ``following`` for the
+others.
 """
 
 from __future__ import annotations
@@ -14,46 +11,31 @@ import contextlib
 import dataclasses
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.distributed import TCPStore, rendezvous  # type: ignore[attr-defined]
 
-from rgan.config import from_sections
-from rgan.errors import RganError, TrainingError
-from rgan.nets.batch import Batch
-from rgan.nets.spec import SequenceSpec
-from rgan.train.build import build_networks
-from rgan.train.device import resolve_devices
-from rgan.train.distributed import Processes, check_batch, launched
-from rgan.train.loop import follow
-from rgan.train.shared import SharedMemory, describe, size_of
-from rgan.train.state import TrainState
-from rgan.train.updates import Updater
-from rgan.workflow.memory import is_out_of_memory
-from rgan.workflow.session import Session, optimizers_of
+from rgan.errors import TrainingError
+from rgan.train.distributed import Processes
+from rgan.train.group import check_batch, launched
+from rgan.workflow.dry_step import is_out_of_memory
+from rgan.workflow.meeting import START, first_line, give, is_parting, loopback
+from rgan.workflow.session import Session
 
-START = 300.0
-"""Seconds in which all processes have to be there."""
-LEADER = timedelta(days=7)
-"""How long launched processes wait for process 0 to read its data."""
 GRACE = 30.0
 """Seconds in which process 0 has to notice that another has ended."""
 _PROGRAM = (
     "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told['path']; "
-    "from rgan.workflow.processes import main; main(told)"
+    "from rgan.workflow.following import main; main(told)"
 )
 
 
@@ -63,9 +45,6 @@ def device_words(session: Session) -> str:
     if launch is not None:
         return f"{session.state.device} and {launch.size - 1} more"
     return ", ".join(map(str, session.devices))
-
-
-# -- process 0 -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -80,7 +59,7 @@ def team(session: Session) -> Iterator[Session]:
     if launch is None and len(session.devices) < 2:
         yield session
         return
-    size = launch.size if launch else len(session.devices)
+    size, _ = session.processes
     check_batch(min(session.config.train.batch_size, len(session.batch)), size)
     threads = torch.get_num_threads()
     mine = threads if launch or session.state.device.type != "cpu" else max(1, threads // size)
@@ -89,7 +68,7 @@ def team(session: Session) -> Iterator[Session]:
     group: Processes | None = None
     try:
         others.start(session.config.train.device, mine)
-        with _loopback(not launch):
+        with loopback(not launch):
             group = Processes(others.store, 0, size, session.state.device, others.explained)
         try:
             session = dataclasses.replace(session, batch=give(group, session.batch), group=group)
@@ -197,12 +176,12 @@ class _Others:
                 reason="the last checkpoint stays as it was",
                 repair="rgan train --resume latest --batch-size N, of half the size",
             )
-        if not _is_parting(error):
+        if not is_parting(error):
             return error
         deadline = time.monotonic() + 5.0
         while not (fault := self.fault()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        return _failed(fault or f"the processes have lost each other: {_first_line(error)}")
+        return _failed(fault or f"the processes have lost each other: {first_line(error)}")
 
     def _watch(self) -> None:
         """End this process where it waits in vain: NCCL does not notice that another is gone."""
@@ -253,161 +232,3 @@ def _ended(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"was ended by {signal.Signals(-code).name}"
     return f"was ended by signal {-code}"
-
-
-def _is_parting(error: Exception) -> bool:
-    """Whether an error says that another process is gone, or silent."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-@contextlib.contextmanager
-def _loopback(wanted: bool) -> Iterator[None]:
-    """Processes of one machine meet on its loopback interface, where nobody else can listen."""
-    name = "GLOO_SOCKET_IFNAME"
-    there = {interface for _, interface in socket.if_nameindex()} & {"lo", "lo0"}
-    if not wanted or name in os.environ or not there:
-        yield
-        return
-    os.environ[name] = there.pop()
-    try:
-        yield
-    finally:
-        del os.environ[name]
-
-
-# -- data ------------------------------------------------------------------------------------
-
-
-def give(group: Processes, batch: Batch) -> Batch:
-    """Give the data to all processes; in this one they are then where all see them."""
-    parts = describe(batch)
-    group.send({"do": "data", "parts": parts})
-    shared = _share(group, parts, batch)
-    return batch if batch.x.device.type != "cpu" else shared
-
-
-def _share(group: Processes, parts: list[dict[str, Any]], batch: Batch | None = None) -> Batch:
-    """The data in memory that all processes of a machine share.
-
-    The first process of each machine makes room; between machines the bytes travel once.
-    """
-    machines = group.told_by_all(_machine())
-    heads = sorted({machines.index(machine) for machine in machines})
-    head, size = machines.index(machines[group.rank]), size_of(parts)
-    memory = SharedMemory(size) if group.rank == head else None
-    if memory is not None and batch is not None:
-        memory.write(batch, parts)
-    if len(heads) > 1:
-        among = group.subgroup(heads)
-        if memory is not None:
-            group.spread(memory.bytes, among)
-    paths = group.told_by_all(memory.path if memory else "")
-    seen = memory or SharedMemory(size, paths[head])
-    group.told_by_all("it is open")
-    if memory is not None:
-        memory.all_have_it()
-    return seen.batch(parts)
-
-
-def _machine() -> str:
-    """The same words for processes that see each other."""
-    spaces = Path("/proc/self/ns/pid")
-    place = spaces.stat().st_ino if spaces.exists() else 0
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{platform.node()[:200]} {boot.read_text().strip() if boot.exists() else ''} {place}"
-
-
-# -- all others ------------------------------------------------------------------------------
-
-
-def main(told: dict[str, Any]) -> None:
-    """A process that ``team`` has started."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_leader, daemon=True).start()
-    torch.set_num_threads(told["threads"])
-    store = TCPStore("127.0.0.1", told["port"], told["size"], is_master=False)
-    sys.exit(_work(store, told["rank"], told["size"]))
-
-
-def main_launched() -> int:
-    """A process that torchrun has started beside process 0; gives the exit code."""
-    store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=START))))
-    return _work(store, rank, size)
-
-
-def _end_with_leader() -> None:
-    """Process 0 holds the other end of standard input; when it is gone, so is this process."""
-    with contextlib.suppress(OSError):
-        while os.read(0, 1):
-            pass
-    os._exit(1)
-
-
-def _work(store: Any, rank: int, size: int) -> int:
-    """Meet process 0 and do what it says; gives the exit code."""
-    try:
-        store.wait(["leader"], LEADER)
-        launch = launched()
-        devices = resolve_devices(store.get("leader").decode(), launch)
-        device = devices[0 if launch else rank]
-        store.set(f"joined/{rank}", device.type)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # process 0 saves, and then says quit
-        with _loopback(launch is None):
-            group = Processes(store, rank, size, device)
-        serve(group)
-        group.close()
-    except Exception as error:
-        return _tell(store, rank, error)
-    return 0
-
-
-def _tell(store: Any, rank: int, error: Exception) -> int:
-    """Leave word of what went wrong."""
-    if _is_parting(error):
-        return 1  # another has failed, and is told of
-    found = error.found if isinstance(error, RganError) else _first_line(error)
-    if is_out_of_memory(error):
-        found = "memory ran out; try a smaller batch"
-    elif not isinstance(error, RganError):
-        traceback.print_exception(error)
-    with contextlib.suppress(RuntimeError):
-        store.set(f"error/{rank}", found)
-    return 1
-
-
-def serve(group: Processes) -> None:
-    """Do what process 0 says until it says quit."""
-    batch: Batch | None = None
-    while True:
-        message, tensors = group.receive()
-        if message["do"] == "quit":
-            return
-        if message["do"] == "data":
-            batch = _share(group, message["parts"]).to(group.device)
-            continue
-        assert batch is not None
-        follow(_updater(group, message, tensors, batch), group)
-
-
-def _updater(
-    group: Processes, message: dict[str, Any], tensors: dict[str, torch.Tensor], batch: Batch
-) -> Updater:
-    """The training as process 0 has it."""
-    config, spec = from_sections(message["config"]), SequenceSpec.from_dict(message["spec"])
-    generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
-    device = group.device
-    state = TrainState(generator.to(device), critic.to(device), config.train, optimizers_of(config))
-    groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        kind, _, rest = name.partition("|")
-        groups[kind][rest] = tensor
-    state.load_tensors(groups)
-    state.load_counters(message["counters"])
-    plan = state.plan(len(batch))
-    return Updater(state, batch, plan, config.objective, config.penalty, group)

@@ -21,9 +21,9 @@ from rgan.sequences import Sequences
 from rgan.train.build import build_networks, load_networks
 from rgan.train.config import OptimizerConfig
 from rgan.train.device import resolve_device, resolve_devices
-from rgan.train.distributed import ALONE, Group, launched
 from rgan.train.events import Ended, Listener
 from rgan.train.gfactor import make_controller
+from rgan.train.group import ALONE, Group, launched
 from rgan.train.loop import train
 from rgan.train.precision import check
 from rgan.train.randomness import Stream, stream_seed
@@ -59,6 +59,14 @@ class Session:
     def trained(self) -> Trained:
         """The generator as it is now, ready to sample."""
         return Trained(self.state.sampler, self.encoder)
+
+    @property
+    def processes(self) -> tuple[int, int]:
+        """How many processes train together, and how many of them on this machine."""
+        launch = launched()
+        if launch is not None:
+            return launch.size, launch.local_size
+        return max(1, len(self.devices)), max(1, len(self.devices))
 
     @property
     def is_complete(self) -> bool:
