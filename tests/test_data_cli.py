@@ -73,7 +73,8 @@ def test_show_icu(tmp_path):
         assert part in output
     assert "female" in output and "cardiac surgery recovery" in output
     assert colours(read_png(tmp_path / "icu.png")) > 200
-    assert [path.name for path in tmp_path.iterdir()] == ["icu.png"]
+    assert colours(read_png(tmp_path / "icu-overview.png")) > 200
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["icu-overview.png", "icu.png"]
 
 
 def test_show_draws_into_the_current_folder_or_not_at_all(tmp_path, monkeypatch):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rgan.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rgan.sequences import Sequences
 
 app = typer.Typer(
     no_args_is_help=True, help="List the built-in data sources, or show what a source holds."
@@ -40,7 +45,8 @@ def list_sources(
     console = Console()
     console.print(table)
     console.print(
-        "Any path is a source too: .npz, .npy, .csv, .parquet, .ts, a folder or zip of images.\n"
+        "Any path is a source too: .npz, .npy, .csv, .parquet, .ts, .hea, a folder or zip of\n"
+        "images, a folder of stays (mimic3-benchmarks, PhysioNet 2012) or of WFDB records.\n"
         "Look at one with: rgan data show icu",
         markup=False,
         highlight=False,
@@ -52,6 +58,9 @@ def show(
     source: Annotated[str, typer.Argument(help="A built-in name or the path of a file or folder.")],
     png: Annotated[str, typer.Option(help="The picture; data-NAME.png if not given.")] = "",
     no_png: Annotated[bool, typer.Option("--no-png", help="Print only, draw nothing.")] = False,
+    stays: Annotated[
+        int, typer.Option(help="Also draw so many single sequences, each as a picture.")
+    ] = 0,
     set_: o.SetOption = None,
     seed: Annotated[int, typer.Option(help="Draws the sequences that are kept.")] = 0,
     quiet: o.Quiet = False,
@@ -74,12 +83,15 @@ def show(
     layout: o.Layout = None,
     patch: o.Patch = None,
 ) -> None:
-    """Print shape, lengths, gaps, ranges and labels of a source, and draw its sequences."""
+    """Print shape, lengths, gaps, ranges and labels of a source, and draw its sequences.
+
+    Series also get an overview: what is measured when, lengths, labels, each feature's density. It
+    shows no single sequence; the other pictures do.
+    """
     from rich.console import Console
 
     from rgan.config import Config, changed, parse_settings
     from rgan.data.load import load
-    from rgan.report.pictures import draw_sequences
     from rgan.report.show import describe
 
     settings = o.settings_of(
@@ -109,5 +121,20 @@ def show(
     console = Console()
     console.print(describe(sequences))
     if not no_png:
-        path = draw_sequences(sequences, Path(png or f"data-{Path(sequences.name).name}.png"))
-        console.print(f"picture: {path}", markup=False, highlight=False, soft_wrap=True)
+        for path in _draw(sequences, Path(png or f"data-{Path(sequences.name).name}.png"), stays):
+            console.print(f"picture: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _draw(sequences: Sequences, path: Path, stays: int) -> Iterator[Path]:
+    """The pictures of a source, each as it is done."""
+    from rgan.errors import InputError
+    from rgan.report.clinical import draw_overview, draw_stays
+    from rgan.report.pictures import draw_sequences
+
+    if stays and sequences.is_image:
+        raise InputError("--stays is given, and the sequences are images", rule="series only")
+    yield draw_sequences(sequences, path)
+    if not sequences.is_image:
+        yield draw_overview(sequences, path.with_name(f"{path.stem}-overview.png"))
+    if stays:
+        yield draw_stays(sequences, path.with_name(f"{path.stem}-stays.png"), stays)

@@ -148,6 +148,12 @@ def _missing(path: Path) -> SourceError:
             repair="rgan data list",
         )
     names = [entry.name for entry in parent.iterdir()]
+    if f"{path.name}.hea" in names:
+        return SourceError(
+            f'"{path}" does not exist',
+            rule="a WFDB record is named by its header, or by the folder of records",
+            repair=f"{path}.hea",
+        )
     hint = nearest(path.name, names)
     return SourceError(
         f'"{path}" does not exist',

@@ -87,7 +87,10 @@ def elapsed(sequences: Sequences) -> NDArray[np.float64]:
     gap = layout.gap if isinstance(layout, TableLayout | StaysLayout) else ""
     if gap in sequences.feature_names:
         gap_NT = sequences.values[:, :, sequences.feature_names.index(gap)].astype(np.float64)
-        return np.cumsum(np.maximum(np.nan_to_num(gap_NT), 0), axis=1)
+        gap_NT = np.maximum(np.nan_to_num(gap_NT), 0)
+        if isinstance(layout, TableLayout):  # whose times count from the first row of each id
+            gap_NT[:, 0] = 0
+        return np.asarray(np.round(np.cumsum(gap_NT, axis=1), 6), dtype=np.float64)
     time_T = np.arange(sequences.n_steps) * sequences.step
     # 0.3, not 0.30000000000000004
     return np.broadcast_to(np.round(time_T, 12), sequences.values.shape[:2])

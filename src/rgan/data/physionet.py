@@ -105,12 +105,13 @@ def read_physionet(path: Path, config: DataConfig, seed: int = 0, quiet: bool = 
     judge = Judge.of(config.implausible, stays=True, skip=config.drop)
     grid = Grid(config.bin, config.step or 1.0, closed="left")
     table = gridded(stays, _NAMES, tuple(SERIES.values()), grid, judge, whole=_WHOLE)
+    static_NA, odd = _static(found.about, judge)
     died = {key: value for part in known for key, value in part.items()}
     gaps = config.bin == "gaps"
     return Sequences(
         **table.fields(),
         labels=np.array([died[r.number] for r in records], dtype=np.int64) if known else None,
-        static=_static(found.about),
+        static=static_NA,
         static_info=STATIC,
         subjects=np.array([record.number for record in records], dtype=np.int64),
         part=_parts(records),
@@ -121,7 +122,7 @@ def read_physionet(path: Path, config: DataConfig, seed: int = 0, quiet: bool = 
         else StaysLayout("physionet2012", gap=GAP if gaps else ""),
         label_name="died",
         name=path.resolve().name,
-        notes=(*notes, *table.notes),
+        notes=(*notes, *table.notes, *odd),
     )
 
 
@@ -132,12 +133,16 @@ def _parts(records: list[Record]) -> NDArray[np.str_] | None:
     return np.array(["train" if record.letter == "a" else "test" for record in records])
 
 
-def _static(about: list[dict[str, float]]) -> NDArray[np.float32]:
-    """(N, A); -1 in a file is not known."""
+def _static(about: list[dict[str, float]], judge: Judge) -> tuple[NDArray[np.float32], list[str]]:
+    """(N, A), and a note on impossible heights; -1 in a file is not known."""
     table_NA = np.array([[a.get(name, -1.0) for name in ABOUT] for a in about], dtype=np.float32)
     table_NA[table_NA < 0] = np.nan
     table_NA[:, ABOUT.index("ICUType")] -= 1
-    return table_NA
+    height_N = table_NA[:, ABOUT.index("Height")]
+    known_N = ~np.isnan(height_N)
+    stays_V, note = judge.judge("Height", height_N[known_N])
+    height_N[np.flatnonzero(known_N)[~stays_V]] = np.nan
+    return table_NA, [note] if note else []
 
 
 def read_record(record: Record, text: str, found: _Found) -> Stay:
@@ -169,7 +174,7 @@ def read_record(record: Record, text: str, found: _Found) -> Stay:
             raise DataError(
                 f'{record.where} line {number}: the parameter is "{name[:40]}"',
                 rule="one of the challenge's 42 parameters",
-                repair=nearest(name, [*_NAMES, *ABOUT]),
+                repair=_nearest(name),
             )
     check_record(record, about)
     found.about.append(about)
@@ -180,6 +185,13 @@ def read_record(record: Record, text: str, found: _Found) -> Stay:
         np.array(features, dtype=np.int64)[order],
         np.array(values, dtype=np.float64)[order],
     )
+
+
+def _nearest(name: str) -> str:
+    """The parameter that may have been meant: the same letters in another case go first."""
+    known = [*_NAMES, *ABOUT]
+    same = [other for other in known if other.lower() == name.lower()]
+    return nearest(same[0] if same else name, known)
 
 
 def _row(cells: list[str], number: int, record: Record) -> tuple[float, str, float]:

@@ -66,7 +66,8 @@ class CsvSink:
         """Append the chunk's rows."""
         frame = self._table.frame(chunk)
         values = [*chunk.feature_names, *(info.name for info in chunk.static_info)]
-        short = [pl.col(n).cast(pl.Float32) for n in values if frame.schema[n] == pl.Float64]
+        floats = [name for name, kind in frame.schema.items() if kind == pl.Float64]
+        short = [pl.col(name).cast(pl.Float32) for name in values if name in floats]
         with self._path.open("ab") as file:
             frame.with_columns(short).write_csv(file, include_header=not self._begun)
         self._begun = True

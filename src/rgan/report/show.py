@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgan.layouts import ImageLayout
+from rgan.layouts import ImageLayout, levels_of
 from rgan.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -49,16 +49,19 @@ def percent(share: float) -> str:
 
 
 def describe(sequences: Sequences) -> RenderableType:
-    """A data set as a rich renderable: heading, features, labels, static columns."""
+    """A data set as a rich renderable: heading, features, levels, labels, static columns, notes."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Any] = [Text(line) for line in _heading(sequences)]
     parts.append(_feature_table(sequences))
+    if any(levels_of(sequences.layout, name) for name in sequences.feature_names):
+        parts.append(_level_table(sequences))
     if sequences.labels is not None:
         parts.append(_label_table(sequences))
     if sequences.static_info:
         parts.append(_static_table(sequences))
+    parts += [Text(f"note: {note}") for note in sequences.notes]
     return Group(*parts)
 
 
@@ -127,6 +130,20 @@ def _feature_table(s: Sequences) -> Table:
         )
     if s.n_features > MOST_FEATURES:
         table.add_row(f"... and {s.n_features - MOST_FEATURES:,} more")
+    return table
+
+
+def _level_table(s: Sequences) -> Table:
+    """How often each level of a category is what was observed."""
+    table = _table("Levels", "feature", "share of each level", right_from=2)
+    for f, name in enumerate(s.feature_names):
+        levels = levels_of(s.layout, name)
+        known = np.rint(s.values[:, :, f][s.observed[:, :, f]])
+        if levels and len(known):
+            shares = {text: float((known == code).mean()) for code, text in levels.items()}
+            told = ", ".join(f"{text} {percent(share)}" for text, share in shares.items())
+            table.add_row(name, told)
+    table.columns[1].no_wrap = False
     return table
 
 
