@@ -19,7 +19,7 @@ import torch
 
 from command_line import TINY, killed_at_last, rgan, start
 from rgan.config import Config, changed
-from rgan.errors import TrainingError
+from rgan.errors import DivergedError, TrainingError
 from rgan.nets.share import Share, cut, drawn
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
@@ -27,6 +27,7 @@ from rgan.sequences import Sequences, Static
 from rgan.train.events import Event, Examined, Stepped
 from rgan.train.group import Group, launched
 from rgan.train.shared import SharedMemory, describe, size_of
+from rgan.workflow.fit import fit
 from rgan.workflow.meeting import give
 from rgan.workflow.memory import PROCESS, check_memory
 from rgan.workflow.processes import team
@@ -159,6 +160,17 @@ def test_a_batch_smaller_than_the_group_is_refused_before_anything_is_written(
     )
     assert answer.code == 2 and "2 processes are to share it" in answer.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_all_are_rolled_back_together(tmp_path: Path) -> None:
+    config = session("cpu", critic_optimizer__rate=1e30, health__retries=1).config
+    config = changed(config, {"train.device": "cpu,cpu", "train.check_memory": False})
+    with pytest.raises(DivergedError):
+        fit(config, sequences=ragged(), runs=tmp_path)
+    (path,) = tmp_path.iterdir()
+    first, second = Run.open(path).info["segments"]
+    assert first["status"] == second["status"] == "failed" and second["rolled_back"]
+    assert second["changed"]["critic_optimizer.rate"] == pytest.approx([1e30, 2e29])
 
 
 def test_the_error_of_another_process_is_told_here() -> None:
