@@ -41,6 +41,9 @@ class GeneratorConfig:
     """Size of the noise vector of each step."""
     position: bool = True
     """Whether each step is told where it stands in the sequence."""
+    whiten: bool = False
+    """Whether it makes innovations, which a fixed change of coordinates makes values of: for series
+    without gaps whose neighbouring values nearly agree (docs/training.md)."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -77,6 +80,9 @@ class CriticConfig:
     batch_statistics: bool = False
     """Whether the critic sees the spread within the batch (against collapse, Karras et al. 2018,
     section 3). The spread is taken over real and over generated sequences apart."""
+    whiten: bool = False
+    """Whether the critic also sees innovations, and differences in their own deviations; and is
+    kept smooth in innovations instead of values (docs/training.md)."""
     spectral_norm: bool = False
     """Whether each weight matrix's largest singular value is held at 1 or below after every update
     (Miyato et al. 2018, by projection, so that it fits recurrent weights too)."""

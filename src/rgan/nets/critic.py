@@ -26,6 +26,7 @@ from rgan.nets.layers import (
     spread_over_steps,
 )
 from rgan.nets.spec import SequenceSpec
+from rgan.nets.whitening import Whitening
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Critic(nn.Module):
         self.spec, self.config = spec, config
         size = spec.channels + spec.static + spec.condition
         size += spec.values if config.differences else 0
+        self.whitening = Whitening(spec) if config.whiten else None
+        size += spec.values if config.whiten else 0
         size += POSITION_CHANNELS if config.position else 0
         self.convs = Convolutions(size, config.channels, config.convs, config.kernel)
         self.steps_in_one = folding(config.compress, spec.steps)
@@ -102,6 +105,19 @@ class Critic(nn.Module):
         weight_NV = valid_NT if self.config.readout == "sequence" else torch.ones_like(score_NV)
         return Votes(score_NV, weight_NV)
 
+    def moved(self, x_NTD: Tensor, by_NTD: Tensor) -> Tensor:
+        """Content moved a little, for penalties; whitened, by so much in innovations."""
+        if self.whitening is None:
+            return x_NTD + by_NTD
+        u_NTF = self.whitening.white(x_NTD)
+        return x_NTD + (self.whitening.colour(u_NTF + by_NTD) - self.whitening.colour(u_NTF))
+
+    @torch.no_grad()
+    def fit(self, batch: Batch) -> None:
+        """Fit the whitening, where there is one, to the packed training sequences."""
+        if self.whitening is not None:
+            self.whitening.fit(batch.x)
+
     def _inputs(self, batch: Batch, valid_NT: Tensor) -> Tensor:
         spec, steps = self.spec, self.spec.steps
         valid_NT1 = valid_NT[..., None]
@@ -118,7 +134,11 @@ class Critic(nn.Module):
         if self.config.differences:
             both = observed_NTF[:, 1:] * observed_NTF[:, :-1]
             step_NTF = (values_NTF[:, 1:] - values_NTF[:, :-1]) * both
+            if self.whitening is not None:
+                step_NTF = step_NTF / self.whitening.change
             parts.append(nn.functional.pad(step_NTF, (0, 0, 1, 0)))
+        if self.whitening is not None:
+            parts.append(self.whitening.white(values_NTF))
         row_NK = torch.cat([batch.static, batch.condition], dim=1)
         parts.append(spread_over_steps(row_NK, steps))
         if self.config.position:

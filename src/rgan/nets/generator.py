@@ -26,6 +26,7 @@ from rgan.nets.layers import (
     spread_over_steps,
 )
 from rgan.nets.spec import SequenceSpec
+from rgan.nets.whitening import Whitening
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class Generator(nn.Module):
                 nn.LeakyReLU(0.2),
                 nn.Linear(config.hidden, spec.static),
             )
-        size = config.noise_step + around + spec.static
+        # Whitened, each value has a noise of its own, so that the untrained generator already makes
+        # sequences with the means and covariances of the data.
+        self.noise_step = max(config.noise_step, spec.values if config.whiten else 0)
+        size = self.noise_step + around + spec.static
         size += POSITION_CHANNELS if config.position else 0
         self.before = Convolutions(max(1, size), config.hidden, config.convs_before, config.kernel)
         steps = folding(config.compress, spec.steps)
@@ -85,11 +89,16 @@ class Generator(nn.Module):
         self.unfold = Unfold(self.recurrence.size, config.hidden, steps)
         # The steps' noise enters again here: where the recurrence is coarser than the steps, what
         # happens together at one step (three pressures read from one line) needs noise of its own.
-        late = config.noise_step if self.unfold.steps > 1 else 0
+        late = self.noise_step if self.unfold.steps > 1 else 0
         self.after = Convolutions(
             self.unfold.size + late, config.hidden, config.convs_after, config.kernel
         )
-        self.head = nn.Linear(self.after.size, spec.channels)
+        self.whitening = Whitening(spec) if config.whiten else None
+        self.head = nn.Linear(self.after.size, spec.channels * (2 if config.whiten else 1))
+        if config.whiten:
+            nn.init.zeros_(self.head.bias)
+            with torch.no_grad():
+                self.head.weight.mul_(0.1)
         self.register_buffer("lattice", torch.zeros(4, spec.values))  # see set_lattice
         self.lattice[2], self.lattice[3] = -torch.inf, torch.inf
 
@@ -106,7 +115,7 @@ class Generator(nn.Module):
     @torch.no_grad()
     def start_at_rates(self, batch: Batch) -> None:
         """Set the masks' bias so that an untrained generator observes each feature as often as the
-        data do; the critic then has to teach patterns only, not rates.
+        data do; the critic then has to teach patterns only, not rates. And fit the whitening.
 
         Args:
             batch: the packed training sequences.
@@ -115,6 +124,8 @@ class Generator(nn.Module):
         if self.spec.masks:
             seen = batch.x[..., f:].sum(dim=(0, 1)) / batch.lengths.sum()
             self.head.bias[f:] = torch.logit(seen.clamp(1e-4, 1 - 1e-4))
+        if self.whitening is not None:
+            self.whitening.fit(batch.x)
 
     def draw_noise(self, n: int, random: torch.Generator) -> Noise:
         """Noise for n sequences from this random state, on its device."""
@@ -127,7 +138,7 @@ class Generator(nn.Module):
         masks = torch.rand(n, spec.steps, len(spec.masks), generator=random, device=device)
         static = torch.rand(n, spec.static, generator=random, device=device)
         whole = torch.randn(n, config.noise_global, generator=random, device=device)
-        steps = torch.randn(n, spec.steps, config.noise_step, generator=random, device=device)
+        steps = torch.randn(n, spec.steps, self.noise_step, generator=random, device=device)
         return Noise(whole, steps, masks, static)
 
     def shape_noise(self, plain: Noise) -> Noise:
@@ -163,6 +174,12 @@ class Generator(nn.Module):
         states_NTH = self.after(states_NTH)
         with full_precision(states_NTH.device):
             out_NTD = self.head(full(states_NTH))
+        if self.whitening is not None:
+            shift_NTF, scale_NTF = out_NTD.chunk(2, dim=2)
+            own_NTF = noise.steps[..., : spec.values]
+            out_NTD = self.whitening.colour(
+                own_NTF * torch.exp(2 * torch.tanh(scale_NTF / 2)) + shift_NTF
+            )
         return self._finish(out_NTD, static_NS, noise, lengths_N, condition_NC)
 
     def _finish(
@@ -171,7 +188,7 @@ class Generator(nn.Module):
         """Values and masks from the head's output, zero where nothing is observed."""
         spec = self.spec
         values_NTF, logits_NTM = out_NTD[..., : spec.values], out_NTD[..., spec.values :]
-        if spec.bounded:
+        if spec.bounded and self.whitening is None:
             values_NTF = torch.tanh(values_NTF)
         values_NTF = on_lattice(values_NTF, self.lattice)
         batch = Batch(out_NTD, static_NS, lengths, condition)

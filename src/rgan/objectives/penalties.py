@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rgan.nets.batch import Batch, join
-from rgan.nets.critic import Votes
+from rgan.nets.critic import Critic, Votes
 from rgan.nets.layers import double_backward
 from rgan.nets.share import Share, drawn
 from rgan.objectives.config import PenaltyConfig
@@ -54,11 +54,14 @@ def slope_squared_by_difference(
         share: which sequences of a larger batch these are; the probes are those of its rows.
     """
 
-    def probe(content: Tensor) -> Tensor:
-        noise = drawn("normal", content.shape, random, share, groups)
-        return content.detach() + step * noise
+    def noise(content: Tensor) -> Tensor:
+        return step * drawn("normal", content.shape, random, share, groups)
 
-    moved = critic(batch.with_content(probe(batch.x), probe(batch.static)), groups).mean()
+    by_NTD = noise(batch.x)
+    x_NTD = batch.x.detach()
+    x_NTD = critic.moved(x_NTD, by_NTD) if isinstance(critic, Critic) else x_NTD + by_NTD
+    static_NS = batch.static.detach() + noise(batch.static)
+    moved = critic(batch.with_content(x_NTD, static_NS), groups).mean()
     return ((moved - score_N) / step).square()
 
 

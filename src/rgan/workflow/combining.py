@@ -82,5 +82,5 @@ def _epoch(event: Mapping[str, Any]) -> EpochEnded | None:
         int(event["epoch"]),
         numbers("losses"),
         numbers("rates"),
-        sequences_per_second=float(speed) if number(speed) else 0.0,  # type: ignore[arg-type]
+        sequences_per_second=float(speed) if number(speed) else 0.0,
     )

@@ -162,6 +162,7 @@ def open_session(
     generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
     batch = to_batch(encoder.encode(splits.train))
     generator.start_at_rates(batch)
+    critic.fit(batch)
     lattice = encoder.lattice(splits.train)
     if lattice is not None:
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))

@@ -85,7 +85,7 @@ class Sampler(nn.Module):
 
         plain = Noise(
             given(noise_global, self.config.noise_global),
-            given(noise_step, t, self.config.noise_step),
+            given(noise_step, t, self.generator.noise_step),
             given(mask_uniform, t, len(spec.masks)),
             given(static_uniform, spec.static),
         )
@@ -109,6 +109,7 @@ class Sampler(nn.Module):
     def inputs(self) -> tuple[Port, ...]:
         """What this model needs to be given; what it has no use for is left out."""
         spec, config, t = self.spec, self.config, self.spec.steps
+        own = (t, self.generator.noise_step)
         classes = isinstance(self.labels, ClassCondition)
         random = any(kind != "continuous" for kind, _ in spec.statics)
         sequence = "one number vector that a whole sequence shares"
@@ -119,7 +120,7 @@ class Sampler(nn.Module):
                 "place in the list of classes, from 0" if classes else "value of the condition",
             ),
             Port("noise_global", (config.noise_global,), "float32", "normal", sequence),
-            Port("noise_step", (t, config.noise_step), "float32", "normal", "one for each step"),
+            Port("noise_step", own, "float32", "normal", "one for each step"),
             Port(
                 *("mask_uniform", (t, len(spec.masks)), "float32", "uniform"),
                 "decides between observed and not",
