@@ -308,6 +308,8 @@ def _close(outcome: Outcome, quiet: bool) -> None:
     if quiet:
         typer.echo(str(path))
         return
+    if ended.reason:
+        typer.echo(f"stopped early: {ended.reason}")
     typer.echo(f"trained to step {ended.step:,} in {ended.seconds:.0f} s: {path}")
     typer.echo(f"sample:    rgan sample {shlex.quote(str(path))} -n 1000 -o synthetic.npz")
     typer.echo(f"evaluate:  rgan evaluate {shlex.quote(str(path))}")
