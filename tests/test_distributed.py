@@ -130,7 +130,7 @@ class TestTogether:
             now.run(lambda event: None, lambda s=state, n=until: "enough" if s.step >= n else "")
             store.save(state.step, state.tensors(), now.checkpoint_state())
             checkpoint = store.load()
-        assert checkpoint is not None and checkpoint.step == straight.state.step > 9
+        assert checkpoint is not None and checkpoint.step == straight.state.step > 6
         for name, tensor in straight.state.tensors()["model"].items():
             ours = checkpoint.tensors["model"][name]
             assert torch.allclose(tensor, ours, rtol=1e-5, atol=2e-6), name
