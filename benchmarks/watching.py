@@ -39,7 +39,7 @@ from rgan.workflow.session import Session, open_session
 
 RESULTS = Path(__file__).parent / "results" / "watching.json"
 BAR, DEMO, TURN = 0.12, 1500, 20
-FIGURES, LOOKS = 10, 20
+FIGURES, LOOKS = 4, 20
 Row = dict[str, Any]
 
 

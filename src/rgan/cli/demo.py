@@ -29,6 +29,7 @@ def demo(
     console = Console()
     settings: dict[str, Any] = {"train.steps": steps, "train.seed": seed, "model.kind": "rcgan"}
     settings["train.real_examples"] = "always"  # these stays are public
+    settings["train.figures"] = 4  # a picture of stays takes as long as twenty steps
     config = resolve("icu", "default", "", {**settings, "evaluate.quick": True})
     sequences = load(config.data)
     console.print("[bold]1  Data[/]  real intensive-care stays (PhysioNet 2012, ODC-BY)")
