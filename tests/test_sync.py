@@ -82,7 +82,11 @@ def sync(*words: object) -> Answer:
 
 def process(*words: object) -> subprocess.Popen[str]:
     """The same as a process of its own."""
-    code = "import typer; from rgan.cli.sync import sync; typer.run(sync)"
+    # A suite that was started in the background ignores Ctrl-C, and its children would as well.
+    code = (
+        "import signal, typer; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from rgan.cli.sync import sync; typer.run(sync)"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         stdout=subprocess.PIPE,
