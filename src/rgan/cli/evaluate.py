@@ -14,7 +14,7 @@ def evaluate(
     against: Annotated[
         str, typer.Option(help="Test on this source instead of the held-out split.")
     ] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="A first look in under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look, with fewer steps.")] = False,
     repeats: Annotated[int | None, typer.Option(help="Repeats behind each spread.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable.")] = None,
     checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgan.evaluate.classifiers import Floats, auroc, fit
+from rgan.evaluate.classifiers import Floats, auroc, fit, standardiser
 from rgan.evaluate.features import summaries, table
 from rgan.evaluate.trial import About, Measure, Metric, Trial, Unscorable, register
 from rgan.evaluate.utility import labels_unfit
 from rgan.sequences import Sequences
 
 FEWEST_FEATURES = 4
-Rows = NDArray[np.float32]
 Maker = Callable[[int], Any]
 
 
@@ -121,7 +120,8 @@ def _by_model(data: Sequences, trial: Trial, classes: NDArray[Any]) -> dict[str,
     assert data.labels is not None and trial.test.labels is not None
     same = data.static_info == trial.test.static_info
     x_NK, test_MK = (table(s, trial.scale, with_static=same) for s in (data, trial.test))
-    x_NK, test_MK = standardised(x_NK, test_MK)
+    ready = standardiser(x_NK)
+    learn_NK, judged_MK = ready(x_NK), ready(test_MK)
     y_N = np.searchsorted(classes, data.labels)
     y_M = np.searchsorted(classes, trial.test.labels)
     scores = {}
@@ -132,9 +132,9 @@ def _by_model(data: Sequences, trial: Trial, classes: NDArray[Any]) -> dict[str,
         model = make(trial.seed)
         if hasattr(model, "n_neighbors"):
             model.n_neighbors = min(model.n_neighbors, len(y_N))
-        model.fit(x_NK, y_N)
+        model.fit(learn_NK, y_N)
         p_MC = np.zeros((len(y_M), len(classes)))
-        p_MC[:, model.classes_] = model.predict_proba(test_MK)
+        p_MC[:, model.classes_] = model.predict_proba(judged_MK)
         scores[name] = auroc(y_M, p_MC)
     return scores
 
@@ -151,19 +151,6 @@ def _by_feature(data: Sequences, trial: Trial, classes: NDArray[Any]) -> dict[st
         predict = fit("linear", x_NK[:, columns], data.labels, classes, trial.seed)
         scores[name] = auroc(y_M, predict(test_MK[:, columns]))
     return scores
-
-
-def standardised(x_NK: Rows, other_MK: Rows) -> tuple[Rows, Rows]:
-    """Columns by the mean and deviation of the first rows, gaps as 0, limited to 10 deviations."""
-    known = ~np.isnan(x_NK)
-    count_K = np.maximum(known.sum(0), 1)
-    mean_K = np.where(known, x_NK, 0).sum(0) / count_K
-    std_K = np.sqrt((np.where(known, x_NK - mean_K, 0) ** 2).sum(0) / count_K)
-    std_K = np.where(std_K > 1e-6, std_K, np.inf)
-    first, second = (
-        np.clip(np.nan_to_num((x - mean_K) / std_K), -10, 10) for x in (x_NK, other_MK)
-    )
-    return first.astype(np.float32), second.astype(np.float32)
 
 
 register(ModelOrder())

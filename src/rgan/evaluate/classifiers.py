@@ -57,20 +57,27 @@ def fit(
     return predict
 
 
+def standardiser(x_NK: NDArray[Any]) -> Callable[[NDArray[Any]], Floats]:
+    """Rows to numbers in deviations of these rows' columns; NaN and columns that do not vary become
+    0, and nothing is further out than 10."""
+    known = ~np.isnan(x_NK)
+    count_K = np.maximum(known.sum(0), 1)
+    mean_K = np.where(known, x_NK, 0).sum(0) / count_K
+    std_K = np.sqrt((np.where(known, x_NK - mean_K, 0) ** 2).sum(0) / count_K)
+    std_K = np.where(std_K > 1e-6, std_K, np.inf)
+
+    def ready(rows_MK: NDArray[Any]) -> Floats:
+        z_MK = np.nan_to_num((rows_MK - mean_K) / std_K)
+        return np.asarray(np.clip(z_MK, -10, 10), dtype=np.float64)
+
+    return ready
+
+
 def _linear(x: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> Predict:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    known = ~np.isnan(x)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, x, 0).sum(0) / count
-    std = np.sqrt((np.where(known, x - mean, 0) ** 2).sum(0) / count)
-    std = np.where(std > 1e-6, std, np.inf)  # a column that does not vary says nothing: 0
-
-    def ready(rows: NDArray[np.float32]) -> Floats:
-        z = np.nan_to_num((rows - mean) / std)
-        return np.asarray(np.clip(z, -10, 10), dtype=np.float64)
-
+    ready = standardiser(x)
     z = ready(x)
     held = np.zeros(len(z), dtype=bool)
     held[np.random.default_rng(seed).permutation(len(z))[: len(z) // 5]] = True

@@ -6,6 +6,7 @@ columns, C classes, H hidden units.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rgan.evaluate.classifiers import Floats
+from rgan.evaluate.classifiers import Floats, standardiser
 from rgan.evaluate.features import statics
 from rgan.evaluate.scale import Scale, channels
 from rgan.evaluate.threads import one_thread
@@ -48,16 +49,16 @@ class SequenceJudge:
     """Fitted by ``fit_gru``: sequences to (N, C) probabilities."""
 
     def __init__(
-        self, network: GRUClassifier, scale: Scale, static: tuple[Floats, Floats] | None
+        self,
+        network: GRUClassifier,
+        scale: Scale,
+        ready: Callable[[NDArray[Any]], Floats] | None,
     ) -> None:
-        self.network, self.scale, self.static = network, scale, static
+        self.network, self.scale, self.ready = network, scale, ready
 
     def inputs(self, data: Sequences) -> tuple[Tensor, Tensor]:
         """Both inputs of the network."""
-        static_NS = np.zeros((len(data), 0))
-        if self.static is not None:
-            mean_S, std_S = self.static
-            static_NS = np.clip(np.nan_to_num((statics(data) - mean_S) / std_S), -10, 10)
+        static_NS = self.ready(statics(data)) if self.ready else np.zeros((len(data), 0))
         x_NTD = np.clip(channels(self.scale, data), -10, 10)
         return torch.from_numpy(x_NTD), torch.from_numpy(static_NS.astype(np.float32))
 
@@ -94,19 +95,12 @@ def fit_gru(
         with_static: whether to read static attributes.
         seed: of weights, order and dropout; the global generator is left as it was.
     """
-    static = None
-    if with_static and data.static is not None:
-        columns = statics(data).astype(np.float64)
-        known = ~np.isnan(columns)
-        mean_S = np.where(known, columns, 0).sum(0) / np.maximum(known.sum(0), 1)
-        std_S = np.sqrt((np.where(known, columns - mean_S, 0) ** 2).mean(0))
-        static = mean_S, np.where(std_S > 1e-6, std_S, np.inf)
+    columns = statics(data) if with_static else np.zeros((len(data), 0))
+    ready = standardiser(columns) if columns.shape[1] else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         size = 2 * data.n_features + 1
-        judge = SequenceJudge(
-            GRUClassifier(size, 0 if static is None else len(static[0]), classes), scale, static
-        )
+        judge = SequenceJudge(GRUClassifier(size, columns.shape[1], classes), scale, ready)
         order = torch.randperm(len(data))
         held, rows = order[: len(data) // 5], order[len(data) // 5 :]
         _train(judge.network, judge.inputs(data), torch.from_numpy(codes_N), rows, held)

@@ -112,10 +112,12 @@ class Critic(nn.Module):
         u_NTF = self.whitening.white(x_NTD)
         return x_NTD + (self.whitening.colour(u_NTF + by_NTD) - self.whitening.colour(u_NTF))
 
-    @torch.no_grad()
-    def fit(self, batch: Batch) -> None:
-        """Fit the whitening, where there is one, to the packed training sequences."""
-        if self.whitening is not None:
+    def fit(self, batch: Batch, like: Whitening | None = None) -> None:
+        """Fit the whitening, where there is one, to the packed training sequences; or take over one
+        that is fitted to them already."""
+        if self.whitening is not None and like is not None:
+            self.whitening.load_state_dict(like.state_dict())
+        elif self.whitening is not None:
             self.whitening.fit(batch.x)
 
     def _inputs(self, batch: Batch, valid_NT: Tensor) -> Tensor:

@@ -161,8 +161,9 @@ def open_session(
     spec = encoder.packer.spec
     generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
     batch = to_batch(encoder.encode(splits.train))
-    generator.start_at_rates(batch)
-    critic.fit(batch)
+    if checkpoint is None or fitting:  # else all of it is the checkpoint's
+        generator.start_at_rates(batch)
+        critic.fit(batch, generator.whitening)
     lattice = encoder.lattice(splits.train)
     if lattice is not None:
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
