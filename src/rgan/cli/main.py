@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -49,9 +48,6 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed or stopped by a signal, 2 bad input."""
     from rgan.errors import RganError
 
-    # torch's threads wait for each other by spinning, which on cores that others use too made
-    # training three times slower; read when torch is loaded, so it is set before.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except RganError as error:

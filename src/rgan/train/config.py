@@ -56,6 +56,9 @@ class TrainConfig:
     device: str = "auto"
     """auto, the idlest; cpu, cuda:1, mps; or several, each with a process of its own that works on
     its share of every batch: cuda:0,1 or, on the cores of a CPU, cpu,cpu."""
+    threads: int = Field(default=0, ge=0)
+    """Threads of each process on a CPU; 0 takes one for small networks and batches, which gain
+    little by more, and up to one a core for large ones."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """What networks compute in. tf32: coarser products on GPUs; bf16, fp16: 16 bits, but for
     weights, losses and penalties; fp16 scales the losses so that no gradient is lost."""

@@ -30,6 +30,7 @@ from rgan.train.group import check_batch, launched
 from rgan.workflow.dry_step import is_out_of_memory
 from rgan.workflow.meeting import START, first_line, give, is_parting, loopback
 from rgan.workflow.session import Session
+from rgan.workflow.threads import worth
 
 GRACE = 30.0
 """Seconds in which process 0 has to notice that another has ended."""
@@ -67,7 +68,7 @@ def team(session: Session) -> Iterator[Session]:
     others = _Others(size, [] if launch else [str(device) for device in session.devices])
     group: Processes | None = None
     try:
-        others.start(session.config.train.device, mine)
+        others.start(session.config.train.device, worth(session.config, mine, size))
         with loopback(not launch):
             group = Processes(others.store, 0, size, session.state.device, others.explained)
         try:

@@ -28,6 +28,7 @@ from rgan.train.loop import train
 from rgan.train.precision import check
 from rgan.train.randomness import Stream, stream_seed
 from rgan.train.state import TrainState
+from rgan.workflow.threads import threads, worth
 from rgan.workflow.trained import Encoder, Trained, to_batch
 
 
@@ -84,17 +85,18 @@ class Session:
         try:
             if self.group.size > 1:
                 self.group.send(*self._job())
-            return train(
-                state,
-                self.batch,
-                config.objective,
-                config.penalty,
-                listener,
-                should_stop,
-                gfactor=config.gfactor,
-                health=config.health,
-                group=self.group,
-            )
+            with threads(worth(config, torch.get_num_threads(), self.group.size)):
+                return train(
+                    state,
+                    self.batch,
+                    config.objective,
+                    config.penalty,
+                    listener,
+                    should_stop,
+                    gfactor=config.gfactor,
+                    health=config.health,
+                    group=self.group,
+                )
         except (RuntimeError, MemoryError) as error:
             told = self.group.explained(error)
             if told is error:
