@@ -62,14 +62,18 @@ class Canvas:
     Args:
         width, height: in inches.
         title: stands at the top left, above everything.
+        places: of the axes of an earlier canvas of the same make, to put these into, which saves
+            half of the time and holds the frames of a film still; an empty list is filled.
     """
 
-    def __init__(self, width: float, height: float, *, title: str = "") -> None:
+    def __init__(
+        self, width: float, height: float, *, title: str = "", places: list[Any] | None = None
+    ) -> None:
         import matplotlib
 
         # matplotlib reads its look when text is made and when it is drawn
         self._look: Any = matplotlib.rc_context(_STYLE)  # type: ignore[arg-type, unused-ignore]
-        self._size, self._title = (width, height), title
+        self._size, self._title, self._places = (width, height), title, places
         self.figure: Figure
 
     def __enter__(self) -> Canvas:
@@ -98,7 +102,13 @@ class Canvas:
         with warnings.catch_warnings():
             # names in scripts that the font lacks are drawn as boxes
             warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+            if self._places:
+                self.figure.set_layout_engine("none")
+                for ax, place in zip(self.figure.axes, self._places, strict=True):
+                    ax.set_position(place)
             self.figure.savefig(buffer, format="png", metadata={"Software": None})
+            if self._places is not None and not self._places:
+                self._places += [ax.get_position() for ax in self.figure.axes]
         write_bytes(path, buffer.getvalue())
         return Path(path)
 

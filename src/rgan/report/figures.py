@@ -53,6 +53,7 @@ def draw_samples(
     title: str = "",
     most: int = MAX_FEATURES,
     singles: bool = True,
+    places: list[Any] | None = None,
 ) -> Path:
     """Samples, beside real data where it is given: grids of tiles for images, curves for series.
 
@@ -66,6 +67,8 @@ def draw_samples(
         most: how many features to draw where they are series: fewer are drawn faster.
         singles: whether single real sequences may be shown. If not, the real side of series shows
             bands and means only, and that of images stays away.
+        places: where the panels of series lie: an empty list is filled by the first picture, and
+            later ones of the same data take theirs from it.
 
     Returns:
         The path.
@@ -75,7 +78,9 @@ def draw_samples(
     """
     if synthetic.is_image and (real is None or real.is_image):
         return draw_image_samples(real if singles else None, synthetic, path, title=title)
-    return draw_series_samples(real, synthetic, path, title=title, most=most, singles=singles)
+    return draw_series_samples(
+        real, synthetic, path, title=title, most=most, singles=singles, places=places
+    )
 
 
 def draw_losses(

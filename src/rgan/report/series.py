@@ -54,6 +54,7 @@ def draw_series_samples(
     title: str = "",
     most: int = MAX_FEATURES,
     singles: bool = True,
+    places: list[Any] | None = None,
 ) -> Path:
     """For each feature real sequences left and synthetic ones right, on the same axes.
 
@@ -68,6 +69,7 @@ def draw_series_samples(
         title: stands above everything.
         most: how many features to draw, spread evenly over all.
         singles: whether single real sequences may be shown; if not, only their bands and means.
+        places: see ``Canvas``.
 
     Raises:
         RunError: the file cannot be written.
@@ -82,7 +84,7 @@ def draw_series_samples(
     heading = title + (f"  ·  {note}" if note and title else note)
     width = max(5.6, pairs * (1.8 * len(present) + 0.7))
     height = rows * (1.8 if gaps else 1.45) + 0.7
-    with Canvas(width, height, title=heading) as canvas:
+    with Canvas(width, height, title=heading, places=places) as canvas:
         canvas.space(h_pad=0.05, w_pad=0.05, hspace=0.0, wspace=0.0)
         extra: list[tuple[str, dict[str, Any]]] = [("mean", {"color": INK})]
         extra.insert(0, ("5–95 %", {"color": "#C4C4C4", "linewidth": 7}))

@@ -27,7 +27,7 @@ class MonitorConfig:
     """About how many looks over the training, at epochs' ends; 0: none."""
     every: int = Field(default=0, ge=0)
     """Epochs between two looks; 0: as ``looks`` has it."""
-    budget: float = Field(default=0.1, ge=0.0, le=1.0)
+    budget: float = Field(default=0.04, ge=0.0, le=1.0)
     """The most that looks may take, as a share of the training's time so far; a look that would
     take more is put off. 0: no limit."""
     size: int = Field(default=300, ge=20, le=2000)

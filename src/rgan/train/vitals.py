@@ -120,7 +120,8 @@ class Probe:
             units = output.detach().flatten(0, -2)
             # The first pass only: later ones are of weights that this update has moved.
             if len(units) > 1 and name not in self._dead[network]:
-                self._dead[network][name] = float((units.std(0) < _SAME).float().mean())
+                low_H, high_H = torch.aminmax(units, dim=0)
+                self._dead[network][name] = float((high_H - low_H < _SAME).float().mean())
 
         return hook
 

@@ -19,7 +19,7 @@ from rgan.workflow.monitor_scores import Scorer, check_metric
 from rgan.workflow.session import Session
 from rgan.workflow.trained import Trained
 
-FIRST = (0.5, 8e-6)
+FIRST = (0.5, 2e-6)
 """Seconds that a first look is taken to cost, and those for each value of a set. It judges the
 untrained generator and real sequences as well."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from rgan.workflow.session import Session
 
 SERIES = 200
 """Sequences behind the bands and means of a figure of series."""
+PANELS = 4
+"""Features in a figure of series: each takes a quarter of a second."""
 TILES = 64
 """Images in a grid."""
 
@@ -36,6 +39,7 @@ class Pictures:
         self.real = _evenly(real, n)
         self.singles = may_show_singles(real, session.config.train)
         self.marks: list[int] = []
+        self.places: list[Any] = []
 
     def __call__(self, event: Event) -> None:
         if not self.count:
@@ -64,7 +68,15 @@ class Pictures:
         synthetic = self.session.trained.sample(len(self.real), self.real.labels, seed=0)
         path = self.run.figures / f"samples-{step:08d}.png"
         title = f"step {step:,}"
-        draw_samples(self.real, synthetic, path, title=title, most=6, singles=self.singles)
+        draw_samples(
+            self.real,
+            synthetic,
+            path,
+            title=title,
+            most=PANELS,
+            singles=self.singles,
+            places=self.places,
+        )
         self.board.images("samples", path, step)
         return path
 
