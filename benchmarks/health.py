@@ -1,13 +1,12 @@
-"""Are planted failures seen, healthy trainings left alone, and what does it cost to watch?
+"""Are planted failures seen, and healthy trainings left alone?
 
     python benchmarks/health.py
     python benchmarks/health.py --resume           after it was cut short
-    python benchmarks/health.py --parts cost       failures, healthy, cost: those named
+    python benchmarks/health.py --parts healthy    failures, healthy: those named
     python benchmarks/health.py --show             print the tables of the results file
 
 failures  small trainings go wrong on purpose; an alarm must come within 200 steps of the fault
 healthy   20 trainings of the default recipe, and some of paper's, must raise none
-cost      the demo's model with and without all watching, in turns; at most 12 % more time
 
 The seeds here are 0 and up. Thresholds were tuned on seeds from 100 on (--first-seed 100).
 Networks and batches are smaller than the presets' in the first two parts, to fit into minutes.
@@ -17,12 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -38,7 +34,7 @@ from rgan.workflow.session import Session, open_session
 
 RESULTS = Path(__file__).parent / "results" / "health.json"
 HEALTHY = ("sines", "digits", "sines", "digits", "icu")
-FAULT_AT, WITHIN, COST_BAR = 100, 200, 0.12
+FAULT_AT, WITHIN = 100, 200
 SMALL: dict[str, Any] = {
     "train.device": "cpu",
     "train.batch_size": 16,
@@ -179,55 +175,12 @@ def keep_well(data: str, name: str, seed: int, steps: int) -> Row:
     return row | {"alarms": ward.alarms}
 
 
-# -- cost --------------------------------------------------------------------------------------
-
-
-def cost(blocks: int, steps: int) -> Row:
-    """Trains the demo's model twice in turns of some steps, watched and unwatched."""
-    from rgan.report.board import Board
-    from rgan.runs.history import History
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        board, history = Board(folder / "board"), History(folder / "history.jsonl")
-
-        def watch(event: Event) -> None:
-            board(event)
-            if event.kind != "step":
-                history.append(event.as_dict())
-
-        own = {"data.source": "icu", "train.device": "cpu", "train.steps": 100_000}
-        sessions = []
-        for every in (0, 10):
-            config = changed(preset("default"), own | {"health.every": every})
-            sessions.append(open_session(config, load(config.data, seed=0)))
-        listeners = (lambda event: None, watch)
-        taken = []
-        for block in range(blocks + 1):
-            order = (0, 1) if block % 2 else (1, 0)  # neither always has the warmer cache
-            pair = [(0.0, 0.0)] * 2
-            for i in order:
-                pair[i] = _block(sessions[i], listeners[i], steps)
-            taken.append(pair)
-        board.close()
-    _, *taken = taken  # imports, allocations
-    times = [[pair[i][clock] / steps for pair in taken] for clock in (0, 1) for i in (0, 1)]
-    return {"part": "cost", "blocks": blocks, "steps": steps, "times": times}
-
-
-def _block(session: Session, listener: Callable[[Event], None], steps: int) -> tuple[float, float]:
-    last = session.state.step + steps
-    wall, cpu = time.perf_counter(), time.process_time()
-    session.run(listener, lambda: "turn" if session.state.step >= last else "")
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
 # -- tables ------------------------------------------------------------------------------------
 
 
 def tables(rows: list[Row]) -> str:
     """All parts that there are rows of."""
-    made = {"failures": _failures, "healthy": _healthy, "cost": _cost}
+    made = {"failures": _failures, "healthy": _healthy}
     parts = {name: [row for row in rows if row["part"] == name] for name in made}
     return "\n\n".join(made[name](own) for name, own in parts.items() if own)
 
@@ -264,22 +217,6 @@ def _healthy(rows: list[Row]) -> str:
     return markdown([*header, "none"], lines)
 
 
-def _cost(rows: list[Row]) -> str:
-    row = rows[-1]
-    lines = []
-    for name, (without, watched) in zip(
-        ("wall", "processor"), (row["times"][:2], row["times"][2:]), strict=True
-    ):
-        ratios = [b / a - 1 for a, b in zip(without, watched, strict=True)]
-        share = median(ratios)
-        spread = f"{min(ratios):+.1%} to {max(ratios):+.1%}"
-        each = [f"{1000 * median(seconds):.1f}" for seconds in (without, watched)]
-        bar = reached(share <= COST_BAR)
-        lines.append([name, *each, f"{share:+.1%}", spread, f"{COST_BAR:.0%}", bar])
-    header = ["time", "ms a step, unwatched", "watched", "more (median)", "by turns", "bar"]
-    return markdown([*header, "reached"], lines)
-
-
 # -- what is run -------------------------------------------------------------------------------
 
 
@@ -296,20 +233,18 @@ def jobs(options: argparse.Namespace) -> list[tuple[Row, Callable[[], Row]]]:
     for data, name, seed in healthy[: options.healthy]:
         key = {"part": "healthy", "data": data, "preset": name, "seed": seed}
         found.append((key, lambda d=data, n=name, s=seed: keep_well(d, n, s, options.steps)))
-    found.append(({"part": "cost"}, lambda: cost(options.blocks, 20)))
     return [job for job in found if job[0]["part"] in options.parts]
 
 
 def main() -> None:
     """Run what is not in the file yet, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("failures", "healthy", "cost")
+    parts = ("failures", "healthy")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--seeds", type=int, default=2, help="of each fault on each data set")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--healthy", type=int, default=23, help="how many healthy trainings")
     parser.add_argument("--steps", type=int, default=300, help="of a healthy training")
-    parser.add_argument("--blocks", type=int, default=12, help="turns of the cost")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--resume", action="store_true", help="keep what the file holds")
     parser.add_argument("--show", action="store_true", help="print the file and run nothing")

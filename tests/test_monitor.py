@@ -199,12 +199,12 @@ def test_a_stop_by_losses_needs_no_looks(tmp_path: Path):
 
 
 def test_a_look_that_would_exceed_the_budget_is_put_off(tmp_path: Path):
-    run = fit(tiny(train__epochs=6), runs=tmp_path).run  # which takes a second or two
+    run = fit(tiny(train__epochs=6, monitor__budget=1e-4), runs=tmp_path).run
     assert not looks(run) and "best" not in run.info and not events(run.path, "note")
 
 
 def test_a_budget_that_is_exceeded_is_told_once_and_then_kept():
-    session = opened(train__epochs=4, monitor__every=1)
+    session = opened(train__epochs=4, monitor__every=1, monitor__budget=0.1)
     told: list[Event] = []
     notes: list[str] = []
     monitor = Monitor(session, told.append, notes.append)
