@@ -62,18 +62,18 @@ class Canvas:
     Args:
         width, height: in inches.
         title: stands at the top left, above everything.
-        places: of the axes of an earlier canvas of the same make, to put these into, which saves
-            half of the time and holds the frames of a film still; an empty list is filled.
+        still: axes stand where ``margins`` puts them, whatever is drawn into them, as in the frames
+            of a film; it saves half of the time. Otherwise everything gets the room that it needs.
     """
 
     def __init__(
-        self, width: float, height: float, *, title: str = "", places: list[Any] | None = None
+        self, width: float, height: float, *, title: str = "", still: bool = False
     ) -> None:
         import matplotlib
 
         # matplotlib reads its look when text is made and when it is drawn
         self._look: Any = matplotlib.rc_context(_STYLE)  # type: ignore[arg-type, unused-ignore]
-        self._size, self._title, self._places = (width, height), title, places
+        self._size, self._title, self._still = (width, height), title, still
         self.figure: Figure
 
     def __enter__(self) -> Canvas:
@@ -81,7 +81,8 @@ class Canvas:
         from matplotlib.figure import Figure
 
         self._look.__enter__()
-        self.figure = Figure(figsize=self._size, dpi=144, facecolor="white", layout="constrained")
+        layout: Any = "none" if self._still else "constrained"
+        self.figure = Figure(figsize=self._size, dpi=144, facecolor="white", layout=layout)
         FigureCanvasAgg(self.figure)
         if self._title:
             self.figure.suptitle(
@@ -102,15 +103,16 @@ class Canvas:
         with warnings.catch_warnings():
             # names in scripts that the font lacks are drawn as boxes
             warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-            if self._places:
-                self.figure.set_layout_engine("none")
-                for ax, place in zip(self.figure.axes, self._places, strict=True):
-                    ax.set_position(place)
             self.figure.savefig(buffer, format="png", metadata={"Software": None})
-            if self._places is not None and not self._places:
-                self._places += [ax.get_position() for ax in self.figure.axes]
         write_bytes(path, buffer.getvalue())
         return Path(path)
+
+    def margins(self, left: float, right: float, bottom: float, top: float) -> None:
+        """Where the axes of a still canvas begin and end, in inches from its edges."""
+        width, height = self._size
+        self.figure.subplots_adjust(
+            left / width, bottom / height, 1 - right / width, 1 - top / height
+        )
 
     def space(self, **pads: float) -> None:
         """Room around axes, in inches (``h_pad``, ``w_pad``) or as a share of their size."""
@@ -121,12 +123,15 @@ class Canvas:
         """A small remark at the bottom right."""
         self.figure.supxlabel(text, x=0.995, ha="right", fontsize=7.5, color=FAINT)
 
-    def legend(self, *, real: bool, extra: Sequence[tuple[str, dict[str, Any]]] = ()) -> None:
+    def legend(self, *, real: bool, extra: Sequence[tuple[str, dict[str, Any]]] = ()) -> bool:
         """One key for the whole figure, at the top right: colours, then other marks.
 
         Args:
             real: whether real data is drawn at all.
             extra: label and the look of its line, such as ("mean", {"linewidth": 2}).
+
+        Returns:
+            Whether it lies at the bottom, as the title needs the line at the top.
         """
         from matplotlib.lines import Line2D
 
@@ -137,14 +142,16 @@ class Canvas:
         handles = [Line2D([], [], label=label, **look) for label, look in entries]
         # "outside" makes room for it: on the title's line, or below where the title needs the line
         wide = 0.1 * len(self._title) + sum(0.55 + 0.075 * len(label) for label, _ in entries)
+        side = "upper" if wide < self._size[0] else "lower"
         self.figure.legend(
             handles=handles,
-            loc="outside upper right" if wide < self._size[0] else "outside lower right",
+            loc=f"{'' if self._still else 'outside '}{side} right",
             ncols=len(handles),
             handlelength=1.6,
             columnspacing=1.4,
             borderaxespad=0.3,
         )
+        return side == "lower"
 
 
 def pick_features(n_features: int, most: int = MAX_FEATURES) -> NDArray[np.int64]:

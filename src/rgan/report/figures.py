@@ -53,7 +53,7 @@ def draw_samples(
     title: str = "",
     most: int = MAX_FEATURES,
     singles: bool = True,
-    places: list[Any] | None = None,
+    still: bool = False,
 ) -> Path:
     """Samples, beside real data where it is given: grids of tiles for images, curves for series.
 
@@ -67,8 +67,8 @@ def draw_samples(
         most: how many features to draw where they are series: fewer are drawn faster.
         singles: whether single real sequences may be shown. If not, the real side of series shows
             bands and means only, and that of images stays away.
-        places: where the panels of series lie: an empty list is filled by the first picture, and
-            later ones of the same data take theirs from it.
+        still: the panels of series stand at the same place in every picture of the same features,
+            which is faster, and right for a film.
 
     Returns:
         The path.
@@ -79,7 +79,7 @@ def draw_samples(
     if synthetic.is_image and (real is None or real.is_image):
         return draw_image_samples(real if singles else None, synthetic, path, title=title)
     return draw_series_samples(
-        real, synthetic, path, title=title, most=most, singles=singles, places=places
+        real, synthetic, path, title=title, most=most, singles=singles, still=still
     )
 
 

@@ -54,7 +54,7 @@ def draw_series_samples(
     title: str = "",
     most: int = MAX_FEATURES,
     singles: bool = True,
-    places: list[Any] | None = None,
+    still: bool = False,
 ) -> Path:
     """For each feature real sequences left and synthetic ones right, on the same axes.
 
@@ -69,7 +69,7 @@ def draw_series_samples(
         title: stands above everything.
         most: how many features to draw, spread evenly over all.
         singles: whether single real sequences may be shown; if not, only their bands and means.
-        places: see ``Canvas``.
+        still: the panels stand at the same place in every picture of the same features.
 
     Raises:
         RunError: the file cannot be written.
@@ -84,13 +84,17 @@ def draw_series_samples(
     heading = title + (f"  ·  {note}" if note and title else note)
     width = max(5.6, pairs * (1.8 * len(present) + 0.7))
     height = rows * (1.8 if gaps else 1.45) + 0.7
-    with Canvas(width, height, title=heading, places=places) as canvas:
-        canvas.space(h_pad=0.05, w_pad=0.05, hspace=0.0, wspace=0.0)
+    with Canvas(width, height, title=heading, still=still) as canvas:
+        if not still:
+            canvas.space(h_pad=0.05, w_pad=0.05, hspace=0.0, wspace=0.0)
         extra: list[tuple[str, dict[str, Any]]] = [("mean", {"color": INK})]
         extra.insert(0, ("5–95 %", {"color": "#C4C4C4", "linewidth": 7}))
-        canvas.legend(real=real is not None, extra=extra)
+        below = canvas.legend(real=real is not None, extra=extra)
         # one grid for everything, so that all panels line up
         axes = canvas.figure.subplots(rows, pairs * len(present), squeeze=False)
+        if still:
+            canvas.margins(left=0.75, right=0.15, bottom=0.5 + 0.25 * gaps + 0.3 * below, top=0.6)
+            canvas.figure.subplots_adjust(hspace=0.75 if gaps else 0.35, wspace=0.4)
         for index, feature in enumerate(features):
             row, pair = divmod(index, pairs)
             panels = axes[row, pair * len(present) : (pair + 1) * len(present)].tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,6 @@ class Pictures:
         self.real = _evenly(real, n)
         self.singles = may_show_singles(real, session.config.train)
         self.marks: list[int] = []
-        self.places: list[Any] = []
 
     def __call__(self, event: Event) -> None:
         if not self.count:
@@ -75,7 +73,7 @@ class Pictures:
             title=title,
             most=PANELS,
             singles=self.singles,
-            places=self.places,
+            still=True,
         )
         self.board.images("samples", path, step)
         return path
