@@ -143,9 +143,10 @@ class Canvas:
         # "outside" makes room for it: on the title's line, or below where the title needs the line
         wide = 0.1 * len(self._title) + sum(0.55 + 0.075 * len(label) for label, _ in entries)
         side = "upper" if wide < self._size[0] else "lower"
+        place: Any = f"{'' if self._still else 'outside '}{side} right"
         self.figure.legend(
             handles=handles,
-            loc=f"{'' if self._still else 'outside '}{side} right",
+            loc=place,
             ncols=len(handles),
             handlelength=1.6,
             columnspacing=1.4,
