@@ -1,0 +1,170 @@
+"""The scores of the time series benchmark.
+
+Shape letters: N windows.
+
+Published scores (``published``) compare all real windows with as many synthetic ones, as TimeGAN
+and Diffusion-TS do: the generator has been trained on these windows, and overlapping ones lie on
+both sides of every split. Held-out scores (``held_out``) are the package's own: the generator has
+seen the past, and what judges it is tested on the future.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rgan.data.split import Splits
+from rgan.evaluate.config import EvaluateConfig
+from rgan.evaluate.context_fid import context_fid
+from rgan.evaluate.core import evaluate
+from rgan.evaluate.correlational import correlational
+from rgan.evaluate.discriminative import LEGACY_UPDATES, legacy_scores
+from rgan.evaluate.predictive import LEGACY_UPDATES as PREDICTIVE_UPDATES
+from rgan.evaluate.predictive import legacy_errors
+from rgan.evaluate.scale import Scale
+from rgan.evaluate.trial import Kind, Trial
+from rgan.evaluate.ts2vec import TS2VecSettings
+from rgan.sequences import Sequences
+
+PUBLISHED = ("discriminative_legacy", "predictive_legacy", "context_fid", "correlational")
+HELD_OUT = ("discriminative", "predictive", "memorisation")
+Values = dict[str, list[float]]
+Sampler = Callable[[int, int], Sequences]
+
+
+@dataclass(frozen=True)
+class Judges:
+    """How scores are computed; the defaults are the published protocol.
+
+    Args:
+        repeats: of each score, with new draws and new judges.
+        steps: updates of every judge instead of the published ones, and quick held-out judges; 0:
+            as published.
+        size: most windows of each side; 0: all (held out: 2,000).
+    """
+
+    repeats: int = 3
+    steps: int = 0
+    size: int = 0
+
+    def seeds(self) -> list[int]:
+        """One for each repeat."""
+        return [1000 * (repeat + 1) for repeat in range(self.repeats)]
+
+
+def nothing() -> None:
+    """Judges are not asked how far they are."""
+
+
+def published(name: str, real: Sequences, sampler: Sampler, judges: Judges) -> Values:
+    """One of ``PUBLISHED`` for a generator, a value for each repeat."""
+    pairs = []
+    for seed in judges.seeds():
+        part = _some(real, judges.size, seed)
+        pairs.append((part, sampler(len(part), seed)))
+    return {name: _compare(name, "synthetic", pairs, judges)}
+
+
+def published_controls(name: str, real: Sequences, judges: Judges) -> dict[str, Values]:
+    """The same for real windows: a random half against the other, and copies against all.
+
+    Halves are half as many, so that the floor is on the high side. Copies are drawn with
+    replacement, as a generator that has learnt its windows by heart would give them.
+    """
+    halves, copies = [], []
+    for seed in judges.seeds():
+        rng = np.random.default_rng([seed, 1])
+        part = _some(real, judges.size, seed)
+        order, middle = rng.permutation(len(part)), len(part) // 2
+        halves.append((part[order[:middle]], part[order[middle:]]))
+        copies.append((part, part[rng.integers(len(part), size=len(part))]))
+    return {
+        "floor": {name: _compare(name, "floor", halves, judges)},
+        "copy": {name: _compare(name, "copy", copies, judges)},
+    }
+
+
+def _some(real: Sequences, size: int, seed: int) -> Sequences:
+    """Windows in random order, at most ``size`` of them where that is not 0."""
+    order = np.random.default_rng([seed, 0]).permutation(len(real))
+    return real[order[: size or len(real)]]
+
+
+def _compare(
+    name: str, kind: Kind, pairs: list[tuple[Sequences, Sequences]], judges: Judges
+) -> list[float]:
+    """A published score of each (real, candidate)."""
+    if name == "correlational":
+        return [correlational(real, other) for real, other in pairs]
+    if name == "context_fid":
+        settings = TS2VecSettings(steps=judges.steps)
+        seeds = judges.seeds()
+        return [
+            context_fid(real, other, seed=seed, settings=settings)
+            for seed, (real, other) in zip(seeds, pairs, strict=True)
+        ]
+    trials = [
+        Trial(kind, real, real, other, Scale.of(real), seed)
+        for seed, (real, other) in zip(judges.seeds(), pairs, strict=True)
+    ]
+    if name == "discriminative_legacy":
+        return legacy_scores(trials, judges.steps or LEGACY_UPDATES, nothing)
+    assert name == "predictive_legacy", name
+    return legacy_errors(trials, judges.steps or PREDICTIVE_UPDATES, nothing)
+
+
+def held_out(name: str, splits: Splits, sampler: Sampler, judges: Judges) -> Values:
+    """One of ``HELD_OUT`` for a generator that was trained on ``splits.train``."""
+    return _judge(name, splits, sampler, judges, ("synthetic",))["synthetic"]
+
+
+def held_out_controls(name: str, splits: Splits, judges: Judges) -> dict[str, Values]:
+    """The same for training windows put aside (the floor) and for copies of training windows."""
+
+    def copier(n: int, seed: int) -> Sequences:
+        rows = np.random.default_rng(seed).permutation(len(splits.train))
+        return splits.train[np.resize(rows, n)]
+
+    found = _judge(name, splits, copier, judges, ("synthetic", "floor"))
+    return {"floor": found["floor"], "copy": found["synthetic"]}
+
+
+def _judge(
+    name: str, splits: Splits, sampler: Sampler, judges: Judges, kinds: tuple[Kind, ...]
+) -> dict[str, Values]:
+    config = EvaluateConfig(
+        metrics=(name,), repeats=judges.repeats, size=judges.size, quick=judges.steps > 0
+    )
+    found = evaluate(splits.train, splits.test, sampler, config, kinds=kinds)
+    out: dict[str, Values] = {"synthetic": {}, "floor": {}}
+    for score in found.scores:
+        out["synthetic"][score.name] = list(score.values)
+        out["floor"][score.name] = list(score.floor_values)
+    return out
+
+
+def sampling_milliseconds(sampler: Sampler, n: int = 2000, times: int = 5) -> dict[str, Any]:
+    """What n windows take on one core, after one draw that is not counted."""
+    import torch
+
+    threads = torch.get_num_threads()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    taken = []
+    try:
+        if cores:  # threads that sampling starts are held to the same core
+            os.sched_setaffinity(0, {min(cores)})
+        torch.set_num_threads(1)
+        for turn in range(times + 1):
+            began = time.perf_counter()
+            sampler(n, turn)
+            taken.append(1000 * (time.perf_counter() - began))
+    finally:
+        torch.set_num_threads(threads)
+        if cores:
+            os.sched_setaffinity(0, cores)
+    return {"drawn": n, "milliseconds": taken[1:], "pinned": bool(cores)}
