@@ -35,6 +35,8 @@ PUBLISHED = ("discriminative_legacy", "predictive_legacy", "context_fid", "corre
 HELD_OUT = ("discriminative", "predictive", "memorisation")
 Values = dict[str, list[float]]
 Sampler = Callable[[int, int], Sequences]
+Pair = tuple[Sequences, Sequences]
+SIDE_BY_SIDE = 200_000_000  # numbers of real windows that are judged at once
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,12 @@ def nothing() -> None:
 
 def published(name: str, real: Sequences, sampler: Sampler, judges: Judges) -> Values:
     """One of ``PUBLISHED`` for a generator, a value for each repeat."""
-    pairs = []
-    for seed in judges.seeds():
+
+    def pair(seed: int) -> Pair:
         part = _some(real, judges.size, seed)
-        pairs.append((part, sampler(len(part), seed)))
-    return {name: _compare(name, "synthetic", pairs, judges)}
+        return part, sampler(len(part), seed)
+
+    return {name: _compare(name, "synthetic", pair, judges)}
 
 
 def published_controls(name: str, real: Sequences, judges: Judges) -> dict[str, Values]:
@@ -76,13 +79,15 @@ def published_controls(name: str, real: Sequences, judges: Judges) -> dict[str, 
     Halves are half as many, so that the floor is on the high side. Copies are drawn with
     replacement, as a generator that has learnt its windows by heart would give them.
     """
-    halves, copies = [], []
-    for seed in judges.seeds():
-        rng = np.random.default_rng([seed, 1])
+
+    def halves(seed: int) -> Pair:
+        part = _some(real, judges.size, seed)  # in random order
+        return part[: len(part) // 2], part[len(part) // 2 :]
+
+    def copies(seed: int) -> Pair:
         part = _some(real, judges.size, seed)
-        order, middle = rng.permutation(len(part)), len(part) // 2
-        halves.append((part[order[:middle]], part[order[middle:]]))
-        copies.append((part, part[rng.integers(len(part), size=len(part))]))
+        return part, part[np.random.default_rng([seed, 1]).integers(len(part), size=len(part))]
+
     return {
         "floor": {name: _compare(name, "floor", halves, judges)},
         "copy": {name: _compare(name, "copy", copies, judges)},
@@ -95,27 +100,28 @@ def _some(real: Sequences, size: int, seed: int) -> Sequences:
     return real[order[: size or len(real)]]
 
 
-def _compare(
-    name: str, kind: Kind, pairs: list[tuple[Sequences, Sequences]], judges: Judges
-) -> list[float]:
-    """A published score of each (real, candidate)."""
+def _compare(name: str, kind: Kind, pair: Callable[[int], Pair], judges: Judges) -> list[float]:
+    """A published score of each repeat's (real, candidate)."""
     if name == "correlational":
-        return [correlational(real, other) for real, other in pairs]
+        return [correlational(*pair(seed)) for seed in judges.seeds()]
     if name == "context_fid":
         settings = TS2VecSettings(steps=judges.steps)
-        seeds = judges.seeds()
-        return [
-            context_fid(real, other, seed=seed, settings=settings)
-            for seed, (real, other) in zip(seeds, pairs, strict=True)
-        ]
-    trials = [
-        Trial(kind, real, real, other, Scale.of(real), seed)
-        for seed, (real, other) in zip(judges.seeds(), pairs, strict=True)
-    ]
-    if name == "discriminative_legacy":
-        return legacy_scores(trials, judges.steps or LEGACY_UPDATES, nothing)
-    assert name == "predictive_legacy", name
-    return legacy_errors(trials, judges.steps or PREDICTIVE_UPDATES, nothing)
+        return [context_fid(*pair(seed), seed=seed, settings=settings) for seed in judges.seeds()]
+    found: list[float] = []
+    while left := judges.seeds()[len(found) :]:
+        trials: list[Trial] = []
+        numbers = 0
+        for seed in left:  # side by side, which is faster, as far as memory goes
+            real, other = pair(seed)
+            trials.append(Trial(kind, real, real, other, Scale.of(real), seed))
+            numbers += real.values.size
+            if numbers + real.values.size > SIDE_BY_SIDE:
+                break
+        if name == "discriminative_legacy":
+            found += legacy_scores(trials, judges.steps or LEGACY_UPDATES, nothing)
+        else:
+            found += legacy_errors(trials, judges.steps or PREDICTIVE_UPDATES, nothing)
+    return found
 
 
 def held_out(name: str, splits: Splits, sampler: Sampler, judges: Judges) -> Values:

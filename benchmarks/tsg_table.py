@@ -94,7 +94,7 @@ def target(score: str, data: str, length: int) -> float | None:
 
 
 def show(parts: list[Part]) -> str:
-    """Everything that the file holds, data set by data set, settings apart."""
+    """Everything that the file holds, data set by data set."""
     groups: dict[tuple[Any, ...], list[Part]] = {}
     for part in parts:
         groups.setdefault((part["data"], part["length"]), []).append(part)
@@ -113,7 +113,18 @@ def _one(data: str, length: int, parts: list[Part]) -> str:
         mine = [part for part in parts if part["windows"] == windows]
         if mine:
             lines += [f"{title}:", render(data, length, mine), _costs(mine)]
-    return "\n\n".join(lines)
+    lines.append(_minutes(parts))
+    return "\n\n".join(line for line in lines if line)
+
+
+def _minutes(parts: list[Part]) -> str:
+    """Both trainings of a seed and all judging, against the bar."""
+    seeds = dict.fromkeys(p["who"] for p in parts if p["who"].startswith("seed"))
+    minutes = [sum(p["seconds"] for p in parts if p["who"] == who) / 60 for who in seeds]
+    if not minutes:
+        return ""
+    bar = reached(max(minutes) <= MINUTES)
+    return f"In all {spread(minutes, 1)} minutes a seed (bar: at most {MINUTES:.0f}): {bar}"
 
 
 def _warning(part: Part) -> str:
@@ -188,10 +199,12 @@ def _costs(parts: list[Part]) -> str:
             f"{MILLISECONDS:.0f}: {bar})"
         )
     seeds = [who for who in dict.fromkeys(p["who"] for p in parts) if who.startswith("seed")]
-    minutes = [sum(p["seconds"] for p in parts if p["who"] == who) / 60 for who in seeds]
-    if minutes:
-        bar = reached(max(minutes) < MINUTES)
+    wall, cpu = (
+        [sum(p[key] for p in parts if p["who"] == who) / 60 for who in seeds]
+        for key in ("seconds", "cpu_seconds")
+    )
+    if wall:
         words.append(
-            f"{spread(minutes, 1)} minutes a seed, judging included (bar {MINUTES:.0f}: {bar})"
+            f"{spread(wall, 1)} minutes a seed, judging included ({spread(cpu, 1)} of processor)"
         )
     return "\n".join(f"- {word}" for word in words)

@@ -114,6 +114,22 @@ def test_a_file_is_not_added_to_unasked(
     assert "--resume" in capsys.readouterr().err
 
 
+def test_judges_one_at_a_time_say_the_same_as_side_by_side(
+    tsg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, scores = tsg.tsg_data.sines(80, 8), tsg.tsg_scores
+
+    def found() -> list[float]:
+        judges = scores.Judges(repeats=3, steps=5)
+        (values,) = scores.published_controls("predictive_legacy", real, judges)["copy"].values()
+        return list(values)
+
+    together = found()
+    monkeypatch.setattr(scores, "SIDE_BY_SIDE", 1)
+    assert len(set(together)) == 3
+    np.testing.assert_allclose(found(), together, rtol=1e-4)
+
+
 def test_real_sets_are_the_published_ones(tsg: Any, real_data: Path) -> None:
     if not (real_data / "tsg" / "stock_data.csv").is_file():
         pytest.skip("stock_data.csv is not there")
