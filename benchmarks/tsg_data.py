@@ -10,6 +10,7 @@ order of the file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ FILES = {
 }
 NAMES = (*FILES, "sines")
 SINES, SINES_FEATURES, SINES_SEED = 10_000, 5, 2019
+MOST_SEVENS = 6
 
 
 def read(name: str, length: int, data_dir: str = "", rows: int = 0) -> Sequences:
@@ -52,6 +54,28 @@ def read(name: str, length: int, data_dir: str = "", rows: int = 0) -> Sequences
     windows = load(config)
     assert windows.starts is not None
     return windows[np.flatnonzero(windows.starts + length <= rows)] if rows else windows
+
+
+def in_blocks(windows: Sequences) -> Sequences:
+    """Windows that lie within one of several blocks of time, each in training, validation or test.
+
+    Of seven blocks in a row one is for validation and one for testing, so that no step of time is
+    in two sets, and yet all sets come from all times: a market's last years are not like its first
+    ones, and against those alone even fresh real windows look made up, or copied. Blocks are at
+    least four windows long where seven such fit. Each is a subject, for splits within training.
+
+    Args:
+        windows: of one long series; others (sines) are given back as they are.
+    """
+    if windows.starts is None:
+        return windows
+    t, rows = windows.n_steps, int(windows.starts.max()) + windows.n_steps
+    count = 7 * min(MOST_SEVENS, max(1, rows // (4 * t) // 7))
+    edges = np.linspace(0, rows, count + 1).astype(np.int64)
+    block_N = np.searchsorted(edges, windows.starts, side="right") - 1
+    inside = np.flatnonzero(windows.starts + t <= edges[block_N + 1])
+    part = np.array(["train", "train", "validation", "train", "train", "test", "train"])
+    return replace(windows, subjects=block_N, part=part[block_N % 7])[inside]
 
 
 def sines(n: int, length: int) -> Sequences:

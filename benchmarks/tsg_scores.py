@@ -5,7 +5,7 @@ Shape letters: N windows.
 Published scores (``published``) compare all real windows with as many synthetic ones, as TimeGAN
 and Diffusion-TS do: the generator has been trained on these windows, and overlapping ones lie on
 both sides of every split. Held-out scores (``held_out``) are the package's own: the generator has
-seen the past, and what judges it is tested on the future.
+seen some stretches of time, and what judges it is tested on others.
 """
 
 from __future__ import annotations

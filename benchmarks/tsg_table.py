@@ -108,6 +108,7 @@ def _one(data: str, length: int, parts: list[Part]) -> str:
     lines += [f"**{w}**" for w in warnings if not any(o != w and o.startswith(w) for o in warnings)]
     for title, windows, render in (
         ("Trained on all windows, judged as published", "all", _published),
+        ("Trained on blocks of time, judged on other blocks", "blocks", _held_out),
         ("Trained on the past, judged on the future", "past", _held_out),
     ):
         mine = [part for part in parts if part["windows"] == windows]
@@ -120,11 +121,16 @@ def _one(data: str, length: int, parts: list[Part]) -> str:
 def _minutes(parts: list[Part]) -> str:
     """Both trainings of a seed and all judging, against the bar."""
     seeds = dict.fromkeys(p["who"] for p in parts if p["who"].startswith("seed"))
-    minutes = [sum(p["seconds"] for p in parts if p["who"] == who) / 60 for who in seeds]
+    minutes = [sum(_seconds(p) for p in parts if p["who"] == who) / 60 for who in seeds]
     if not minutes:
         return ""
     bar = reached(max(minutes) <= MINUTES)
-    return f"In all {spread(minutes, 1)} minutes a seed (bar: at most {MINUTES:.0f}): {bar}"
+    return f"In all {spread(minutes, 1)} minutes a seed (bar: at most {MINUTES:.0f}: {bar})"
+
+
+def _seconds(part: Part) -> float:
+    """What a part took, a training that was resumed counted from its beginning."""
+    return max(float(part["seconds"]), float(part.get("train_seconds", 0)))
 
 
 def _warning(part: Part) -> str:
@@ -181,13 +187,14 @@ def _held_out(data: str, length: int, parts: list[Part]) -> str:
 
 
 def _costs(parts: list[Part]) -> str:
-    """A line on training, sampling, parameters, and the minutes that a seed took in all."""
+    """Lines on training, parameters and sampling."""
     found = {part["part"]: [p for p in parts if p["part"] == part["part"]] for part in parts}
     words = []
     for part in found.get("training", []):
+        least = "at least " if part["killed"] else ""  # what was killed could not say how long
         words.append(
-            f"{part['who']}: {part['steps']:,} steps in {part['train_seconds']:.0f} s, "
-            f"{part['parameters']:,} parameters"
+            f"{part['who']}: {part['steps']:,} steps in {least}{part['train_seconds']:.0f} s, "
+            f"{part['parameters']:,} parameters of the generator"
         )
     fastest = [
         sorted(p["milliseconds"])[len(p["milliseconds"]) // 2] for p in found.get("sampling", [])
@@ -197,14 +204,5 @@ def _costs(parts: list[Part]) -> str:
         words.append(
             f"2,000 windows on one core in {spread(fastest, 0)} ms (median of 5; bar "
             f"{MILLISECONDS:.0f}: {bar})"
-        )
-    seeds = [who for who in dict.fromkeys(p["who"] for p in parts) if who.startswith("seed")]
-    wall, cpu = (
-        [sum(p[key] for p in parts if p["who"] == who) / 60 for who in seeds]
-        for key in ("seconds", "cpu_seconds")
-    )
-    if wall:
-        words.append(
-            f"{spread(wall, 1)} minutes a seed, judging included ({spread(cpu, 1)} of processor)"
         )
     return "\n".join(f"- {word}" for word in words)

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rgan.data.windows import cut_windows
+from rgan.sequences import Sequences
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = ["train.batch_size=16", "train.check_memory=false", "monitor.looks=0", "generator.hidden=8",
         "critic.hidden=8", "critic.convs=0", "generator.convs_after=0"]  # fmt: skip
@@ -139,6 +142,22 @@ def test_real_sets_are_the_published_ones(tsg: Any, real_data: Path) -> None:
     assert len(few) == 77
     hourly = tsg.tsg_data.read("etth1", 24, str(real_data), rows=100)
     assert hourly.n_features == 7 and hourly.fully_observed
+
+
+def test_blocks_of_time_share_no_step(tsg: Any) -> None:
+    values = np.arange(2000.0).reshape(1, -1, 1)
+    windows = tsg.tsg_data.in_blocks(cut_windows(Sequences(values), 24))
+    steps = {
+        part: set(windows[np.flatnonzero(windows.part == part)].values.ravel().tolist())
+        for part in ("train", "validation", "test")
+    }
+    assert not steps["train"] & steps["test"] and not steps["validation"] & steps["test"]
+    assert not steps["train"] & steps["validation"]
+    assert sum(map(len, steps.values())) == 2000  # only windows are lost, no step is
+    assert len(np.unique(windows.subjects)) == 14
+    assert max(steps["train"]) > max(steps["test"]) > 1500 > 900 > min(steps["test"])
+    kind = tsg.split(windows, tsg.preset("default").data).kind
+    assert kind == "official"
 
 
 def test_a_missing_file_says_where_it_is_looked_for(tsg: Any, tmp_path: Path) -> None:
