@@ -36,6 +36,7 @@ HELD_OUT = ("discriminative", "predictive", "memorisation")
 Values = dict[str, list[float]]
 Sampler = Callable[[int, int], Sequences]
 Pair = tuple[Sequences, Sequences]
+FEWEST = 10  # windows that do not overlap, below which the three-sample test is left out
 SIDE_BY_SIDE = 200_000_000  # numbers of real windows that are judged at once
 
 
@@ -126,32 +127,54 @@ def _compare(name: str, kind: Kind, pair: Callable[[int], Pair], judges: Judges)
 
 def held_out(name: str, splits: Splits, sampler: Sampler, judges: Judges) -> Values:
     """One of ``HELD_OUT`` for a generator that was trained on ``splits.train``."""
-    return _judge(name, splits, sampler, judges, ("synthetic",))["synthetic"]
+    return _judge(name, splits.train, splits.test, sampler, judges)["synthetic"]
 
 
 def held_out_controls(name: str, splits: Splits, judges: Judges) -> dict[str, Values]:
     """The same for training windows put aside (the floor) and for copies of training windows."""
-
-    def copier(n: int, seed: int) -> Sequences:
-        rows = np.random.default_rng(seed).permutation(len(splits.train))
-        return splits.train[np.resize(rows, n)]
-
-    found = _judge(name, splits, copier, judges, ("synthetic", "floor"))
+    found = _judge(name, splits.train, splits.test, None, judges)
     return {"floor": found["floor"], "copy": found["synthetic"]}
 
 
 def _judge(
-    name: str, splits: Splits, sampler: Sampler, judges: Judges, kinds: tuple[Kind, ...]
+    name: str, train: Sequences, test: Sequences, sampler: Sampler | None, judges: Judges
 ) -> dict[str, Values]:
+    """A score of a sampler, or of copies and the floor where there is none.
+
+    Rows of the three-sample test have to be independent, or it finds any two stretches of time
+    different: it is computed on windows that do not overlap.
+    """
+    found = _evaluate(name, train, test, sampler, judges)
+    if name == "memorisation":
+        apart = _apart(train), _apart(test)
+        again = _evaluate(name, *apart, sampler, judges) if min(map(len, apart)) >= FEWEST else {}
+        for who, values in found.items():
+            values.pop("three_sample_p", None)
+            if again:
+                values["three_sample_p"] = again[who]["three_sample_p"]
+    return found
+
+
+def _apart(data: Sequences) -> Sequences:
+    """Windows that do not overlap; all sequences where they are no windows."""
+    return data if data.starts is None else data[np.flatnonzero(data.starts % data.n_steps == 0)]
+
+
+def _evaluate(
+    name: str, train: Sequences, test: Sequences, sampler: Sampler | None, judges: Judges
+) -> dict[str, Values]:
+    def copier(n: int, seed: int) -> Sequences:
+        return train[np.resize(np.random.default_rng(seed).permutation(len(train)), n)]
+
     config = EvaluateConfig(
         metrics=(name,), repeats=judges.repeats, size=judges.size, quick=judges.steps > 0
     )
-    found = evaluate(splits.train, splits.test, sampler, config, kinds=kinds)
-    out: dict[str, Values] = {"synthetic": {}, "floor": {}}
-    for score in found.scores:
-        out["synthetic"][score.name] = list(score.values)
-        out["floor"][score.name] = list(score.floor_values)
-    return out
+    kinds: tuple[Kind, ...] = ("synthetic",) if sampler else ("synthetic", "floor")
+    found = evaluate(train, test, sampler or copier, config, kinds=kinds)
+    return {
+        "synthetic": {score.name: list(score.values) for score in found.scores},
+        "floor": {score.name: list(score.floor_values) for score in found.scores},
+    }
 
 
 def sampling_milliseconds(sampler: Sampler, n: int = 2000, times: int = 5) -> dict[str, Any]:
