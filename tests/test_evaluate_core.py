@@ -236,3 +236,16 @@ def test_copies_are_seen_where_few_test_sequences_leave_the_test_without_power()
     assert Evaluation((near, weak)).memorised is True
     assert Evaluation((fresh, weak)).memorised is False
     assert Evaluation(()).memorised is None
+
+
+def test_controls_can_be_computed_once_for_many_generators():
+    config = EvaluateConfig(metrics=("mmd", "memorisation"), repeats=2, quick=True)
+    train, test, made = toy(200, 1), toy(80, 2), toy(200, 3)
+    both = evaluate(train, test, made, config)
+    alone = evaluate(train, test, made, config, kinds=("synthetic",))
+    assert alone["mmd2"].values == both["mmd2"].values
+    assert alone["mmd2"].floor is None and alone["mmd2"].copy is None
+    floor = evaluate(train, test, train, config, kinds=("synthetic", "floor"))
+    assert floor["mmd2"].floor_values == both["mmd2"].floor_values
+    assert floor["nn_share"].value == both["nn_share"].copy == 1
+    assert "-" in str(alone)
