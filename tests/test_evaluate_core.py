@@ -50,7 +50,7 @@ def test_every_metric_has_a_number_or_a_reason(whole):
     named = {about.name: m.name for m in all_metrics().values() for about in m.about(True)}
     for score, metric in named.items():
         assert (score in found) or (score in found.skipped) or (metric in found.skipped)
-    assert set(found.skipped) == {"lengths", "features_rank", "models_rank"}
+    assert set(found.skipped) == {"lengths", "features_rank", "models_rank", "context_fid"}
     assert "quick" in found.skipped["models_rank"]
     assert found.skipped["lengths"] == "all sequences have one length"
     assert found.skipped["features_rank"].startswith("3 features")
@@ -236,3 +236,16 @@ def test_copies_are_seen_where_few_test_sequences_leave_the_test_without_power()
     assert Evaluation((near, weak)).memorised is True
     assert Evaluation((fresh, weak)).memorised is False
     assert Evaluation(()).memorised is None
+
+
+def test_controls_can_be_computed_once_for_many_generators():
+    config = EvaluateConfig(metrics=("mmd", "memorisation"), repeats=2, quick=True)
+    train, test, made = toy(200, 1), toy(80, 2), toy(200, 3)
+    both = evaluate(train, test, made, config)
+    alone = evaluate(train, test, made, config, kinds=("synthetic",))
+    assert alone["mmd2"].values == both["mmd2"].values
+    assert alone["mmd2"].floor is None and alone["mmd2"].copy is None
+    floor = evaluate(train, test, train, config, kinds=("synthetic", "floor"))
+    assert floor["mmd2"].floor_values == both["mmd2"].floor_values
+    assert floor["nn_share"].value == both["nn_share"].copy == 1
+    assert "-" in str(alone)

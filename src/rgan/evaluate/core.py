@@ -44,6 +44,7 @@ def evaluate(
     sampler: Sampler | Sequences,
     config: EvaluateConfig | None = None,
     progress: Progress | None = None,
+    kinds: tuple[Kind, ...] = KINDS,
 ) -> Evaluation:
     """Judge synthetic sequences against real ones, with a floor and a copy beside each number.
 
@@ -54,6 +55,8 @@ def evaluate(
             training set's; or a synthetic set, of which each repeat draws again.
         config: which metrics, how often, how large.
         progress: called with (done, total, metric) as trials end.
+        kinds: which candidates besides "synthetic" are judged; floor and copy do not depend on the
+            generator, so that one computation of them serves many generators.
 
     Returns:
         Scores, the metrics that do not apply with their reasons, and the sizes used.
@@ -73,7 +76,8 @@ def evaluate(
         if reason:
             skipped[metric.name] = reason
         else:
-            plans.append((metric, _plan(metric, config)))
+            plan = _plan(metric, config)
+            plans.append((metric, [p for p in plan if p[1] == "synthetic" or p[1] in kinds]))
     total, done, scores = sum(len(plan) for _, plan in plans), 0, []
     for metric, plan in plans:
 

@@ -121,15 +121,18 @@ def _legacy_sides(trial: Trial, rng: np.random.Generator) -> tuple[_Side, _Side]
 
 
 def _legacy_right(networks, p: int, copies: int, side: _Side) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
-    """(B,) logits of network p on the side's test rows."""
+    """(B,) logits of network p on the side's test rows, in blocks that bound the memory."""
     import torch
 
     from rgan.evaluate.small_gru import as_steps
 
-    x = as_steps([side.x[side.test]] * copies)
-    with torch.no_grad():
-        out_TB = networks(x)[:, p].numpy()
-    return out_TB[side.end[side.test], np.arange(len(side.test))]
+    found = []
+    for start in range(0, len(side.test), 512):
+        rows = side.test[start : start + 512]
+        with torch.no_grad():
+            out_TB = networks(as_steps([side.x[rows]] * copies))[:, p].numpy()
+        found.append(out_TB[side.end[rows], np.arange(len(rows))])
+    return np.concatenate(found)
 
 
 class Discriminative(Metric):

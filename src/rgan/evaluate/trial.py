@@ -119,8 +119,9 @@ class Metric(ABC):
         return out
 
 
-BUILT_IN = ("mmd", "marginals", "patterns", "temporal", "discriminative", "predictive", "utility",
-            "augmented", "tasks", "agreement", "groups", "memorisation")  # fmt: skip
+BUILT_IN = ("mmd", "context_fid", "marginals", "patterns", "temporal", "correlational",
+            "discriminative", "predictive", "utility", "augmented", "tasks", "agreement", "groups",
+            "memorisation")  # fmt: skip
 _METRICS: dict[str, Metric] = {}
 
 
