@@ -120,7 +120,8 @@ class Metric(ABC):
 
 
 BUILT_IN = ("mmd", "marginals", "patterns", "temporal", "discriminative", "predictive", "utility",
-            "augmented", "tasks", "agreement", "groups", "memorisation")  # fmt: skip
+            "augmented", "tasks", "agreement", "groups", "image_metrics",
+            "memorisation")  # fmt: skip
 _METRICS: dict[str, Metric] = {}
 
 
