@@ -3,10 +3,10 @@
 Transposed convolutions of 4 x 4 and stride 2 with batch statistics, ReLU and tanh at the end;
 strided convolutions, leaky ReLU and batch statistics in the critic; cross-entropy; Adam at 2e-4
 with beta1 0.5; weights from N(0, 0.02): all as in the paper but for the batches of 64 (there 128),
-for the widths, which are chosen so that both networks together have about as many parameters as
-the model they rival, and for the number of stages: two for images of 28 pixels, three for 64, so
-that the map they begin with is 7 x 7 or 8 x 8. With classes, one-hot codes stand beside the noise
-and as constant maps beside the image (Mirza & Osindero 2014, arXiv 1411.1784).
+and for the widths, which are chosen so that both networks together have about as many parameters as
+the model they rival. Images of 64 pixels grow from 4 x 4 in four stages, those of 28 from 7 x 7 in
+two. With classes, one-hot codes stand beside the noise, as large as all of it, and as constant maps
+beside the image (Mirza & Osindero 2014, arXiv 1411.1784).
 
 Shape letters: N images, H, W height, width, L classes, Z noise.
 """
@@ -29,9 +29,9 @@ NOISE, BATCH, RATE, BETAS = 100, 64, 2e-4, (0.5, 0.999)
 
 
 def stages(side: int) -> int:
-    """How often the side is halved: down to 7 or 8 pixels."""
+    """How often the side is halved: down to 4, or to 7 where it is 28."""
     found = 0
-    while side > 8 and side % 2 == 0:
+    while side % 2 == 0 and side > 7:
         side, found = side // 2, found + 1
     return found
 
@@ -55,7 +55,8 @@ class Maker(nn.Module):
 
     def forward(self, noise_NZ: Tensor, hot_NL: Tensor) -> Tensor:
         """(N, 1, H, W) images."""
-        x = self.dense(torch.cat([noise_NZ, hot_NL], 1))
+        # a class weighs as much as all the noise together; at first it would be a tenth
+        x = self.dense(torch.cat([noise_NZ, NOISE**0.5 * hot_NL], 1))
         out: Tensor = self.body(x.view(len(x), self.first, self.base, self.base))
         return out
 
@@ -113,17 +114,26 @@ class Pair:
 
 
 def pair_of(side: int, classes: int, parameters: int) -> Pair:
-    """Networks of the width whose number of parameters is nearest to the one asked for."""
+    """Networks whose number of parameters is nearest to the one asked for; their widths differ by a
+    sixth at most."""
+    makers, critics = (_sizes(kind, side, classes, parameters) for kind in (Maker, Critic))
+    _, maker, critic = min(
+        (abs(own + other - parameters), w, c)
+        for w, own in makers.items()
+        for c, other in critics.items()
+        if abs(w - c) <= max(1, w // 6)
+    )
+    return Pair(Maker(side, maker, classes), Critic(side, critic, classes), classes)
 
-    def away(width: int) -> int:
+
+def _sizes(kind: type[Maker] | type[Critic], side: int, classes: int, most: int) -> dict[int, int]:
+    """Width to number of parameters, until there are more than ``most``."""
+    found: dict[int, int] = {}
+    while not found or found[len(found)] <= most:
+        width = len(found) + 1
         with torch.device("meta"):  # shapes alone, to be counted
-            return abs(_pair(side, width, classes).parameters - parameters)
-
-    return _pair(side, min(range(2, 257), key=away), classes)
-
-
-def _pair(side: int, width: int, classes: int) -> Pair:
-    return Pair(Maker(side, width, classes), Critic(side, width, classes), classes)
+            found[width] = sum(p.numel() for p in kind(side, width, classes).parameters())
+    return found
 
 
 def _begin(net: nn.Module) -> None:

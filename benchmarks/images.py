@@ -45,6 +45,8 @@ SETS: dict[str, dict[str, Any]] = {
     "lfw64": {"data.source": "lfw"},
 }
 PROBE_STEPS, OVER = 20, 1.15
+FULL, QUICK = [MOST, STEPS], [1000, 100]
+"""Images of a side, and steps of each classifier's training."""
 Row = dict[str, Any]
 
 
@@ -197,7 +199,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on with the file")
     parser.add_argument("--show", action="store_true", help="print the file's tables only")
     found = parser.parse_args()
-    found.judged = [1000, 100] if found.quick else [MOST, STEPS]
+    found.judged = QUICK if found.quick else FULL
     if found.budget < 0 or found.seeds < 1:
         parser.error("--budget is 0 or more, --seeds 1 or more")
     if found.out.exists() and not (found.resume or found.show):
