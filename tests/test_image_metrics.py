@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from command_line import TINY, rgan
 from evaluate_toys import toy
@@ -193,7 +194,8 @@ def test_how_images_are_stored_makes_no_difference() -> None:
         images_of(np.concatenate([np.repeat(x_NHWC, 3, axis=3), 0 * x_NHWC], axis=3)),
         images_of(x_NHWC.repeat(2, axis=1).repeat(2, axis=2)),
     ):
-        assert np.allclose(image_features(same), plain_NK, rtol=1e-3, atol=1e-3)
+        whole_NK = image_features(same)[:, : own.FEATURES]
+        assert np.allclose(whole_NK, plain_NK, rtol=1e-3, atol=1e-3)
     assert np.allclose(image_features(images_of(x_NHWC))[:7], image_features(images_of(x_NHWC[:7])))
     gap = dataclasses.replace(images_of(x_NHWC), observed=np.zeros((20, 28, 28), bool))
     assert np.allclose(image_features(gap), image_features(images_of(0 * x_NHWC)))
@@ -201,9 +203,31 @@ def test_how_images_are_stored_makes_no_difference() -> None:
 
 def test_images_of_any_size_have_features() -> None:
     rng = np.random.default_rng(0)
-    for h, w, c in ((1, 1, 1), (2, 50, 1), (40, 9, 3), (64, 64, 2)):
+    for h, w, c in ((1, 1, 1), (28, 28, 1), (2, 50, 1), (40, 9, 3), (64, 64, 2), (300, 29, 1)):
         features_NK = image_features(images_of(rng.random((4, h, w, c)) * 255))
-        assert features_NK.shape == (4, own.FEATURES) and np.isfinite(features_NK).all()
+        views = 2 if max(h, w) > 28 else 1
+        assert features_NK.shape == (4, views * own.FEATURES) and np.isfinite(features_NK).all()
+
+
+def test_what_averaging_hides_is_seen_in_large_images() -> None:
+    """Noise whose mean over 2 x 2 pixels is nought leaves the image of 28 pixels as it is."""
+    x_NHWC = np.random.default_rng(0).random((200, 28, 28, 1)).repeat(2, 1).repeat(2, 2)
+    sides = np.tile(np.array([[1, -1], [-1, 1]]), (28, 28))[None, :, :, None]
+    fine = 0.5 * x_NHWC + 0.25 + 0.2 * sides
+    real_NK, made_NK = (image_features(images_of(255 * x)) for x in (0.5 * x_NHWC + 0.25, fine))
+    whole = [x_NK[:, : own.FEATURES] for x_NK in (real_NK, made_NK)]
+    assert np.allclose(*whole, atol=1e-2)
+    assert frechet(real_NK, made_NK) > 100 * max(0.01, frechet(*whole))
+
+
+def test_pieces_reach_from_edge_to_edge() -> None:
+    x_N1HW = torch.arange(64.0).repeat(64, 1)[None, None]
+    pieces = own.cut_outs(x_N1HW)
+    assert len(pieces) == 4 and all(piece.shape == (1, 1, 28, 28) for piece in pieces)
+    assert {(float(p.min()), float(p.max())) for p in pieces} == {(0, 27), (36, 63)}
+    (one,) = own.cut_outs(x_N1HW[:, :, :20, :40])
+    assert one.shape == (1, 1, 28, 28) and (one.min(), one.max()) == (6, 33)
+    assert not own.cut_outs(x_N1HW[:, :, :28, :28])
 
 
 def test_the_shipped_network_is_the_one_its_papers_tell_of() -> None:

@@ -7,8 +7,8 @@ papers, two machines and two years can be compared; the hash below is checked be
 
 It sees grey images of 28 x 28 pixels. Other images are brought to that: brightness from the
 layout's range to 0..1; colours to their luma; sides above 28 averaged down by area, sides below
-drawn out bilinearly, height and width each by itself. What that loses no metric here can see:
-colour, and in larger images whatever is finer than a 28th of a side.
+drawn out bilinearly, height and width each by itself. Since averaging hides noise and seams, it
+also sees pieces of 28 x 28 pixels of larger images as they are. It sees no colour.
 
 Shape letters: N images, H, W, C height, width, channels, K features, L classes.
 """
@@ -31,7 +31,7 @@ from rgan.sequences import Sequences
 
 WEIGHTS = Path(__file__).parent / "assets" / "image_features.safetensors"
 SHA256 = "6045385e001206fbeb8848c62a40148ba1a8e9dbb2fdaf12cc3af318b5dde3ff"
-SIDE, FEATURES, CLASSES, BLOCK = 28, 64, 20, 500
+SIDE, FEATURES, CLASSES, BLOCK, MOST_PIECES = 28, 64, 20, 500, 4
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Floats = NDArray[np.float32]
 
@@ -85,14 +85,18 @@ def _not_shipped(found: str) -> RganError:
     )
 
 
-def grey_28(images: Sequences) -> Tensor:
-    """(N, 1, 28, 28) brightness from 0 to 1; what was not observed is the darkest."""
+def grey(images: Sequences) -> Tensor:
+    """(N, 1, H, W) brightness from 0 to 1; what was not observed is the darkest."""
     x_NHWC = brightness(images)
     if x_NHWC.shape[3] in (3, 4):  # a fourth channel is opacity
         x_NHW = x_NHWC[..., :3] @ np.array(LUMA, np.float32)
     else:
         x_NHW = x_NHWC.mean(3)
-    x_N1HW = torch.from_numpy(np.ascontiguousarray(x_NHW, np.float32))[:, None]
+    return torch.from_numpy(np.ascontiguousarray(x_NHW, np.float32))[:, None]
+
+
+def fit_28(x_N1HW: Tensor) -> Tensor:
+    """(N, 1, 28, 28) the same images, sides averaged down or drawn out."""
     height, width = x_N1HW.shape[2:]
     if height > SIDE or width > SIDE:
         x_N1HW = adaptive_avg_pool2d(x_N1HW, (min(height, SIDE), min(width, SIDE)))
@@ -101,12 +105,40 @@ def grey_28(images: Sequences) -> Tensor:
     return x_N1HW
 
 
+def grey_28(images: Sequences) -> Tensor:
+    """(N, 1, 28, 28) whole images as the network sees them."""
+    return fit_28(grey(images))
+
+
+def cut_outs(x_N1HW: Tensor) -> list[Tensor]:
+    """Pieces of 28 x 28 pixels in their own sharpness, evenly spread; none of images so small."""
+    height, width = x_N1HW.shape[2:]
+    if max(height, width) <= SIDE:
+        return []
+    return [
+        fit_28(x_N1HW[:, :, top : top + SIDE, left : left + SIDE])
+        for top in _places(height)
+        for left in _places(width)
+    ]
+
+
+def _places(side: int) -> list[int]:
+    """Where pieces begin: as many as fit, four at most, from edge to edge; a single one amid."""
+    room, count = max(0, side - SIDE), min(MOST_PIECES, max(1, side // SIDE))
+    if count == 1:
+        return [room // 2]
+    return [round(room * i / (count - 1)) for i in range(count)]
+
+
 @torch.no_grad()
 def image_features(images: Sequences) -> Floats:
-    """(N, K) features of images.
+    """(N, K) features of whole images, and, of larger ones, the means of those of their pieces.
 
     Args:
         images: (N, T, F) images in any layout, of any size and number of channels.
+
+    Returns:
+        K = 64 for images of at most 28 x 28 pixels, 128 for others.
 
     Raises:
         DataError: the sequences are no images.
@@ -117,6 +149,12 @@ def image_features(images: Sequences) -> Floats:
             "these sequences are no images",
             rule="the frozen network sees sequences whose layout is an image's",
         )
-    body = network().body
-    parts = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
-    return np.concatenate([body(grey_28(part)).numpy() for part in parts])
+    body, found = network().body, []
+    for start in range(0, len(images), BLOCK):
+        x_N1HW = grey(images[start : start + BLOCK])
+        views = [body(fit_28(x_N1HW))]
+        pieces = [body(piece) for piece in cut_outs(x_N1HW)]
+        if pieces:
+            views.append(torch.stack(pieces).mean(0))
+        found.append(torch.cat(views, 1).numpy())
+    return np.concatenate(found)
