@@ -171,6 +171,7 @@ def train(
     for net in nets:
         _begin(net)
         net.train()
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster
     optimizers = [torch.optim.Adam(net.parameters(), RATE, BETAS, fused=True) for net in nets]
     x_N1HW = torch.from_numpy(images_NHW)[:, None] * 2 - 1
     class_N = torch.zeros(len(x_N1HW), dtype=torch.long)

@@ -226,3 +226,5 @@ if __name__ == "__main__":
         main()
     except RganError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped; what was finished is kept: --resume")
