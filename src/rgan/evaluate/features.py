@@ -1,6 +1,7 @@
 """Sequences as rows of plain numbers, for classifiers that do not read sequences.
 
-Shape letters: N sequences, T steps, F features, A static attributes, K features of a row.
+Shape letters: N sequences, T steps, F features, A static attributes, K features of a row; H, W, C
+height, width and channels of an image.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgan.evaluate.scale import Scale, held
+from rgan.layouts import ImageLayout
 from rgan.sequences import Sequences
 
 FLAT_LIMIT = 1024  # most values of a sequence that are given one by one
@@ -56,6 +58,15 @@ def flat_values(data: Sequences, scale: Scale) -> Floats:
         h, w = h // k * k, w // k * k
         z = images[:, :h, :w].reshape(n, h // k, k, w // k, k, c).mean((2, 4))
     return np.asarray(z.reshape(len(z), -1), dtype=np.float32)
+
+
+def brightness(images: Sequences) -> Floats:
+    """(N, H, W, C) images with the layout's range brought to 0..1; gaps are the darkest."""
+    layout = images.layout
+    assert isinstance(layout, ImageLayout)
+    values = np.where(images.observed, images.values, layout.low)
+    x_NHWC = np.ascontiguousarray(layout.to_images(values), np.float32)
+    return np.asarray((x_NHWC - layout.low) / (layout.high - layout.low), np.float32)
 
 
 def statics(data: Sequences) -> Floats:

@@ -121,7 +121,7 @@ class Metric(ABC):
 
 BUILT_IN = ("mmd", "context_fid", "marginals", "patterns", "temporal", "correlational",
             "discriminative", "predictive", "utility", "augmented", "tasks", "agreement", "groups",
-            "memorisation")  # fmt: skip
+            "image_metrics", "memorisation")  # fmt: skip
 _METRICS: dict[str, Metric] = {}
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rgan.evaluate.features import brightness
 from rgan.evaluate.mmd import square_distances
 from rgan.sequences import Sequences
 
@@ -71,10 +72,7 @@ class ImageDistance:
 
 def features(images: Sequences) -> Floats:
     """(N, K) what the filters see of each image."""
-    layout = images.layout
-    values = np.where(images.observed, images.values, layout.low)  # type: ignore[union-attr]
-    x_NHWC = np.ascontiguousarray(layout.to_images(values), np.float32)  # type: ignore[union-attr]
-    x_NHWC = (x_NHWC - layout.low) / (layout.high - layout.low)  # type: ignore[union-attr]
+    x_NHWC = brightness(images)
     x_NHWC = _smaller(x_NHWC, -(-max(x_NHWC.shape[1:3]) // MOST_PIXELS))
     filters = _filters(x_NHWC.shape[3])
     found = []
