@@ -64,6 +64,7 @@ def impute(
     from rgan.cli.bars import counting, stages
     from rgan.data.masks import without
     from rgan.workflow import fill_score, filling
+    from rgan.workflow.imputer_input import odd_units
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
@@ -71,20 +72,26 @@ def impute(
     configs = filling.configs_of(folder, settings)
     if not score:
         _check_target(output, draws if each else 0)
+    encoder = filling.encoder_of(folder)
+    sequences = filling.to_fill(folder, configs, encoder, file, score=bool(score))
+    for note in sequences.notes:
+        say(f"  {note}")
+    if hide:
+        sequences = without(sequences, filling.hide(sequences, hide, seed))
     if not quiet and (refit or not (folder.path / "imputer").exists()):
         say(f"fitting the imputer on the run's training split: {steps:,} updates")
     with counting("fitting the imputer", steps, quiet) as advance:
         fitted = filling.imputer_of(
             folder,
             configs[0],
+            encoder,
             refit=refit,
             steps=steps,
             device=device,
             progress=lambda step, loss: advance(1),
             say=say,
         )
-    sequences = filling.to_fill(folder, configs, file, fitted, score=bool(score))
-    for note in sequences.notes:
+    for note in odd_units(sequences, fitted.usual):
         say(f"  {note}")
     if score:
         with stages(quiet) as progress:
@@ -94,8 +101,6 @@ def impute(
             )  # fmt: skip
         _print_score(found, folder.figures / "imputation.png", quiet)
         return
-    if hide:
-        sequences = without(sequences, filling.hide(sequences, hide, seed))
     with counting("filling in", len(sequences), quiet) as advance:
         filled = filling.fill(fitted, sequences, draws, seed, each=each, advance=advance)
     _write(filled, output)

@@ -17,6 +17,7 @@ from rgan.config import Config, changed, from_sections
 from rgan.data.masks import hidden, parse_mask
 from rgan.errors import ConfigError, InputError
 from rgan.runs.folder import Run
+from rgan.runs.sealed import taking_up
 from rgan.sequences import Sequences
 from rgan.train.device import resolve_device
 from rgan.workflow.imputer import STEPS, FittedImputer, fit_to
@@ -52,9 +53,45 @@ def configs_of(run: Run, settings: Mapping[str, Any]) -> tuple[Config, Config]:
     return changed(trained_with, places), changed(trained_with, settings)
 
 
+def encoder_of(run: Run) -> Encoder:
+    """Scaling and description of a run's data, from its last checkpoint.
+
+    Raises:
+        RunError: there is no checkpoint that is whole.
+    """
+    checkpoint = load_checkpoint(run)
+    with taking_up(checkpoint.path):
+        return Encoder.from_state(checkpoint.state["encoder"])
+
+
+def to_fill(
+    run: Run, configs: tuple[Config, Config], encoder: Encoder, file: str, score: bool = False
+) -> Sequences:
+    """What is to be filled in, with features and attributes in the model's order.
+
+    Args:
+        run: the run folder.
+        configs: as ``configs_of`` gives them.
+        encoder: of the run.
+        file: a path or a built-in name.
+        score: whether it is scored: of the run's own data it is the test split then.
+
+    Raises:
+        DataError: it cannot be read, or the model does not know such data.
+    """
+    own, reading = configs
+    if score and _same(file, own.data.source):
+        test = load_splits(own, run).test
+        note = f"these are the run's own data: its test split of {len(test):,} is scored"
+        return replace(matched(test, encoder), notes=(note,))
+    found = read_partial(reading.data, file, encoder.packer.step)
+    return matched(found, encoder, windowed=own.data.window > 0)
+
+
 def imputer_of(
     run: Run,
     config: Config,
+    encoder: Encoder,
     *,
     refit: bool = False,
     steps: int = STEPS,
@@ -67,6 +104,7 @@ def imputer_of(
     Args:
         run: the run folder.
         config: its configuration; ``data.source`` is where its data lie now.
+        encoder: of its last checkpoint.
         refit: fit anew in any case.
         steps: updates of a fit.
         device: to fit and to draw on.
@@ -74,7 +112,7 @@ def imputer_of(
         say: is told why it is fitted anew.
 
     Raises:
-        RunError: the run has no checkpoint, its data differ, or the kept imputer is damaged.
+        RunError: the run's data differ, or the kept imputer is damaged.
         DataError: the run's data are gone.
         TrainingError: the fit was stopped; nothing is kept.
     """
@@ -85,7 +123,6 @@ def imputer_of(
         say("the run has other data than when its imputer was fitted: it is fitted anew")
         kept = None
     if kept is None:
-        encoder = Encoder.from_state(load_checkpoint(run).state["encoder"])
         splits = load_splits(config, run)
         seed = config.train.seed
         kept = fit_to(encoder, splits, steps=steps, seed=seed, device=where, progress=progress)
@@ -93,30 +130,6 @@ def imputer_of(
         save_imputer(run, kept)
     kept.imputer.to(where).eval()
     return kept
-
-
-def to_fill(
-    run: Run, configs: tuple[Config, Config], file: str, fitted: FittedImputer, score: bool = False
-) -> Sequences:
-    """What is to be filled in, as the model has it.
-
-    Args:
-        run: the run folder.
-        configs: as ``configs_of`` gives them.
-        file: a path or a built-in name.
-        fitted: the run's imputer.
-        score: whether it is scored: of the run's own data it is the test split then.
-
-    Raises:
-        DataError: it cannot be read, or the model does not know such data.
-    """
-    packer, (own, reading) = fitted.encoder.packer, configs
-    if score and _same(file, own.data.source):
-        test = load_splits(own, run).test
-        note = f"these are the run's own data: its test split of {len(test):,} is scored"
-        return replace(matched(test, fitted), notes=(note,))
-    found = read_partial(reading.data, file, packer.step)
-    return matched(found, fitted, windowed=own.data.window > 0)
 
 
 def _same(file: str, source: str) -> bool:

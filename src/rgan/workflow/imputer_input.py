@@ -19,7 +19,9 @@ from rgan.errors import DataError, nearest
 from rgan.layouts import ArrayLayout, ImageLayout, TableLayout, levels_of
 from rgan.sequences import Sequences
 from rgan.transforms.packing import Packer
-from rgan.workflow.imputer import FittedImputer, Usual
+from rgan.transforms.sequence import Differences, LocalMax
+from rgan.workflow.imputer import Usual
+from rgan.workflow.trained import Encoder
 
 FAR = 4.0
 """Training deviations between the medians that mean another unit."""
@@ -76,22 +78,19 @@ def _columns(path: Path) -> set[str]:
     return set()
 
 
-def matched(sequences: Sequences, fitted: FittedImputer, windowed: bool = False) -> Sequences:
-    """The sequences with features and attributes as the model has them.
+def matched(sequences: Sequences, encoder: Encoder, windowed: bool = False) -> Sequences:
+    """The sequences with features and attributes in the model's order.
 
     Args:
         sequences: to be filled in.
-        fitted: what fills them in.
+        encoder: of the run.
         windowed: whether the run was trained on windows, so that series may be longer.
-
-    Returns:
-        The same values; features in the model's order, odd units noted.
 
     Raises:
         DataError: a feature, attribute, level, unit, step, length or layout that the model does not
-            know, or most values of a feature where the training data has none.
+            know.
     """
-    packer = fitted.encoder.packer
+    packer = encoder.packer
     sequences = _named(_images(sequences, packer), packer)
     _check_names(sequences.feature_names, packer.feature_names, "feature")
     if sequences.feature_names != packer.feature_names:
@@ -104,14 +103,14 @@ def matched(sequences: Sequences, fitted: FittedImputer, windowed: bool = False)
             rule=f"at most the {packer.spec.steps} steps of those that the run was trained on",
             repair="train with --window, and series of any length are filled in",
         )
-    sequences = _statics(sequences, packer)
+    sequences = _statics(sequences, encoder)
     layout = sequences.layout
     if isinstance(layout, TableLayout) and isinstance(packer.layout, TableLayout):
         known = {name: packer.layout.dtypes.get(name, "") for name in packer.feature_names}
         wider = {n: kind for n, kind in known.items() if kind.startswith("float")}
         own = {n: wider.get(n, kind) for n, kind in layout.dtypes.items()}
         sequences = replace(sequences, layout=replace(layout, dtypes=own))
-    return replace(sequences, notes=(*sequences.notes, *odd_units(sequences, fitted.usual)))
+    return sequences
 
 
 def _images(sequences: Sequences, packer: Packer) -> Sequences:
@@ -198,9 +197,12 @@ def _check_levels(sequences: Sequences, packer: Packer) -> None:
             )
 
 
-def _statics(sequences: Sequences, packer: Packer) -> Sequences:
+def _statics(sequences: Sequences, encoder: Encoder) -> Sequences:
     """Static attributes in the model's order, with the codes that the model has for levels."""
-    known = {info.name: info for info in packer.static_info}
+    adding = [s for s in encoder.pipeline.steps if isinstance(s, Differences | LocalMax)]
+    added = {name for step in adding for name in step.columns}
+    statics = encoder.packer.static_info
+    known = {info.name: info for info in statics if info.name not in added}
     found = tuple(info.name for info in sequences.static_info)
     _check_names(found, tuple(known), "static attribute")
     if sequences.static is None:
