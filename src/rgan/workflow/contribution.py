@@ -85,6 +85,8 @@ def contribution(
 
 
 def _kept(test: Sequences, features: tuple[str, ...]) -> list[str]:
+    if not features:
+        raise InputError("--without names no feature", rule="at least one, such as HR,Temp")
     if test.is_image:
         raise InputError("features of images are pixels", rule="an image keeps its pixels")
     for name in features:
