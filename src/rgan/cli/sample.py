@@ -56,10 +56,14 @@ def sample(
         Writer(output, n, trained.encoder.packer.layout) as writer,
         counting("sampling", n, quiet) as advance,
     ):
+        taken, there = 0, 0
         for number, block in enumerate(trained.blocks(n, label, seed)):
             if rules:
-                block = without(block, hidden(block, rules, seed, number))
+                hidden_NTF = hidden(block, rules, seed, number)
+                taken, there = taken + int(hidden_NTF.sum()), there + int(block.observed.sum())
+                block = without(block, hidden_NTF)
             writer.append(block)
             advance(len(block))
     if not quiet:
-        typer.echo(f"{n:,} sequences: {Path(output)}")
+        told = f" ({taken / max(1, there):.1%} of the values hidden)" if rules else ""
+        typer.echo(f"{n:,} sequences{told}: {Path(output)}")

@@ -26,6 +26,9 @@ LEVELS = tuple(np.round(np.arange(0.1, 1.0, 0.1), 1).tolist())
 LEAST_DRAWS = 19
 """Of fewer draws the outermost two hold less than 90 % of what may come."""
 MICE_ROWS, MICE_ROUNDS, MICE_MOST = 5000, 4, 128
+MICE_PENALTY = 100.0
+"""Of the ridge regression; with scikit-learn's own choice of it, rounds of equations for features
+that are hardly ever observed run away."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,9 @@ def mice(
 
     A row is a step: its F values, some of them missing, and beside each feature the last value seen
     before the step and the next one after it (the mean, where there is none). scikit-learn's
-    ``IterativeImputer`` with its ridge regression learns on 5,000 steps of the training data drawn
-    at random, in 4 rounds (van Buuren & Groothuis-Oudshoorn 2011, "mice", without its draws).
+    ``IterativeImputer`` with ridge regression learns on 5,000 steps of the training data drawn at
+    random, in 4 rounds, and stays in the range that it learnt (van Buuren & Groothuis-Oudshoorn
+    2011, "mice", without its draws).
 
     Args:
         train: real training sequences.
@@ -162,13 +166,23 @@ def mice(
     complete_F = ~np.isnan(learnt_RW[:, :features]).any(axis=0)
     taken_RF = (rng.random((len(learnt_RW), features)) < 0.1) & complete_F
     learnt_RW[:, :features][taken_RF] = np.nan
+    empty_W = np.isnan(learnt_RW).all(axis=0)
+    low_W = np.where(empty_W, -1.0, np.nanmin(np.where(empty_W, 0, learnt_RW), axis=0))
+    high_W = np.where(empty_W, 1.0, np.nanmax(np.where(empty_W, 0, learnt_RW), axis=0))
     with warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore")  # it says that four rounds are few
         from sklearn.experimental import enable_iterative_imputer  # noqa: F401
         from sklearn.impute import IterativeImputer
+        from sklearn.linear_model import Ridge
 
         model = IterativeImputer(
-            max_iter=MICE_ROUNDS, random_state=seed, skip_complete=True, keep_empty_features=True
+            Ridge(MICE_PENALTY),
+            max_iter=MICE_ROUNDS,
+            random_state=seed,
+            skip_complete=True,
+            keep_empty_features=True,
+            min_value=low_W - 1e-3,  # so that a constant has a range too
+            max_value=high_W + 1e-3,
         )
         model.fit(learnt_RW)
         rows, steps = np.nonzero(wanted_NTF.any(axis=2))

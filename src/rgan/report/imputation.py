@@ -77,7 +77,8 @@ def draw_calibration(
         right.set_xticks(np.arange(len(shown)), [shorten(names[i], 12) for i in shown], rotation=60)
         right.set_ylabel("mean absolute error, in deviations")
         right.set_title("Errors (of all features)" if features else "Errors")
-        right.legend(loc="best")
+        right.set_ylim(0, 1.32 * right.get_ylim()[1])  # room for the key
+        right.legend(loc="upper left", ncols=2)
         grid(right)
         note = left_out(len(names))
         if note:

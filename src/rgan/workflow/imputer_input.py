@@ -47,10 +47,12 @@ def read_partial(config: DataConfig, file: str, step: float = 0.0) -> Sequences:
         DataError: the file cannot be read as such data.
     """
     config = replace(config, source=file, nan="missing", window=0, max_sequences=0, mask=())
-    there = _columns(Path(file).expanduser())
+    path = Path(file).expanduser()
+    there = _columns(path)
     if there:
         label, subject = (name if name in there else "" for name in (config.label, config.subject))
-        config = replace(config, label=label, subject=subject)
+        drop = config.drop if path.suffix == ".npz" else tuple(n for n in config.drop if n in there)
+        config = replace(config, label=label, subject=subject, drop=drop)
     found = load(config)
     several = step and isinstance(found.layout, TableLayout) and not config.step
     if several and found.step > step and np.isclose(found.step / step % 1, 0):
