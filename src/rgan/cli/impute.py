@@ -64,7 +64,7 @@ def impute(
     from rgan.cli.bars import counting, stages
     from rgan.data.masks import without
     from rgan.workflow import fill_score, filling
-    from rgan.workflow.imputer_input import odd_units
+    from rgan.workflow.imputer_units import odd_units
 
     def say(text: str) -> None:
         typer.echo(text, err=True)

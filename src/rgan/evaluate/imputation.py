@@ -158,42 +158,54 @@ def mice(
     if features > MICE_MOST:
         raise InputError(f"{features} features", rule=f"chained equations for up to {MICE_MOST}")
     rng = np.random.default_rng([seed, 0x111CE])
-    rows, steps = np.nonzero(train.observed.any(axis=2))
-    picked = rng.permutation(len(rows))[:MICE_ROWS]
-    few, place = np.unique(rows[picked], return_inverse=True)
-    learnt_RW = _wide(train[few], mean_F, std_F)[place, steps[picked]]
-    # what is never missing gets no equation, so a tenth of it is taken away
-    complete_F = ~np.isnan(learnt_RW[:, :features]).any(axis=0)
-    taken_RF = (rng.random((len(learnt_RW), features)) < 0.1) & complete_F
-    learnt_RW[:, :features][taken_RF] = np.nan
-    empty_W = np.isnan(learnt_RW).all(axis=0)
-    low_W = np.where(empty_W, -1.0, np.nanmin(np.where(empty_W, 0, learnt_RW), axis=0))
-    high_W = np.where(empty_W, 1.0, np.nanmax(np.where(empty_W, 0, learnt_RW), axis=0))
+    learnt_RW = _learnt_from(train, mean_F, std_F, rng)
+    wide_NTW = _wide(visible, mean_F, std_F)
+    rows, steps = np.nonzero(wanted_NTF.any(axis=2))
+    found_NTF = np.full(wanted_NTF.shape, np.nan, np.float32)
     with warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore")  # it says that four rounds are few
-        from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-        from sklearn.impute import IterativeImputer
-        from sklearn.linear_model import Ridge
-
-        model = IterativeImputer(
-            Ridge(MICE_PENALTY),
-            max_iter=MICE_ROUNDS,
-            random_state=seed,
-            skip_complete=True,
-            keep_empty_features=True,
-            min_value=low_W - 1e-3,  # so that a constant has a range too
-            max_value=high_W + 1e-3,
-        )
-        model.fit(learnt_RW)
-        rows, steps = np.nonzero(wanted_NTF.any(axis=2))
-        wide_NTW = _wide(visible, mean_F, std_F)
-        found_NTF = np.full(wanted_NTF.shape, np.nan, np.float32)
+        model = _chained_equations(learnt_RW, seed)
         for start in range(0, len(rows), MICE_ROWS):
             r, t = rows[start : start + MICE_ROWS], steps[start : start + MICE_ROWS]
             filled_RW = model.transform(wide_NTW[r, t])
             found_NTF[r, t] = filled_RW[:, :features] * std_F + mean_F
             progress(min(start + MICE_ROWS, len(rows)), len(rows))
     return found_NTF[wanted_NTF]
+
+
+def _learnt_from(
+    train: Sequences, mean_F: Floats, std_F: Floats, rng: np.random.Generator
+) -> Floats:
+    """(R, 3F): steps of the training data, drawn at random."""
+    rows, steps = np.nonzero(train.observed.any(axis=2))
+    picked = rng.permutation(len(rows))[:MICE_ROWS]
+    few, place = np.unique(rows[picked], return_inverse=True)
+    learnt_RW = _wide(train[few], mean_F, std_F)[place, steps[picked]]
+    # what is never missing gets no equation, so a tenth of it is taken away
+    features = train.n_features
+    complete_F = ~np.isnan(learnt_RW[:, :features]).any(axis=0)
+    taken_RF = (rng.random((len(learnt_RW), features)) < 0.1) & complete_F
+    learnt_RW[:, :features][taken_RF] = np.nan
+    return learnt_RW
+
+
+def _chained_equations(learnt_RW: Floats, seed: int) -> Any:
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+    from sklearn.impute import IterativeImputer
+    from sklearn.linear_model import Ridge
+
+    empty_W = np.isnan(learnt_RW).all(axis=0)
+    whole_RW = np.where(empty_W, 0, learnt_RW)
+    model = IterativeImputer(
+        Ridge(MICE_PENALTY),
+        max_iter=MICE_ROUNDS,
+        random_state=seed,
+        skip_complete=True,
+        keep_empty_features=True,
+        min_value=np.nanmin(whole_RW, axis=0) - 1e-3,  # so that a constant has a range too
+        max_value=np.nanmax(whole_RW, axis=0) + 1e-3,
+    )
+    return model.fit(learnt_RW)
 
 
 def _wide(sequences: Sequences, mean_F: Floats, std_F: Floats) -> Floats:

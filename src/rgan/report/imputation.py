@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from rgan.report.canvas import (
     pick_features,
     shorten,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLOURS = {"rgan": SYNTHETIC, "forward-fill": THIRD, "mean": FOURTH, "MICE": FIFTH}
 
@@ -65,22 +69,29 @@ def draw_calibration(
         middle.set(xlabel="rank of the truth among its draws", ylabel="share")
         middle.set_title("Ranks: flat is right")
         grid(middle)
-        names = [*features] or ["all"]
-        shown = pick_features(len(names))
-        table = features or {"all": errors}
-        for offset, (way, mae) in enumerate(errors.items()):
-            heights = [table[names[i]].get(way, np.nan) for i in shown]
-            place = np.arange(len(shown)) + (offset - (len(errors) - 1) / 2) * 0.8 / len(errors)
-            colour = _COLOURS.get(way, INK)
-            label = f"{way} ({mae:.3f})"
-            right.bar(place, heights, width=0.8 / len(errors), color=colour, label=label)
-        right.set_xticks(np.arange(len(shown)), [shorten(names[i], 12) for i in shown], rotation=60)
-        right.set_ylabel("mean absolute error, in deviations")
-        right.set_title("Errors (of all features)" if features else "Errors")
-        right.set_ylim(0, 1.32 * right.get_ylim()[1])  # room for the key
-        right.legend(loc="upper left", ncols=2)
-        grid(right)
-        note = left_out(len(names))
+        _errors(right, errors, features)
+        note = left_out(len(features))
         if note:
             canvas.note(note)
         return canvas.save(path)
+
+
+def _errors(
+    ax: Axes, errors: Mapping[str, float], features: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Bars of the mean absolute errors of each way, by feature where there are some."""
+    names = [*features] or ["all"]
+    shown = pick_features(len(names))
+    table = features or {"all": errors}
+    for offset, (way, mae) in enumerate(errors.items()):
+        heights = [table[names[i]].get(way, np.nan) for i in shown]
+        place = np.arange(len(shown)) + (offset - (len(errors) - 1) / 2) * 0.8 / len(errors)
+        colour = _COLOURS.get(way, INK)
+        label = f"{way} ({mae:.3f})"
+        ax.bar(place, heights, width=0.8 / len(errors), color=colour, label=label)
+    ax.set_xticks(np.arange(len(shown)), [shorten(names[i], 12) for i in shown], rotation=60)
+    ax.set_ylabel("mean absolute error, in deviations")
+    ax.set_title("Errors (of all features)" if features else "Errors")
+    ax.set_ylim(0, 1.32 * ax.get_ylim()[1])  # room for the key
+    ax.legend(loc="upper left", ncols=2)
+    grid(ax)

@@ -105,25 +105,8 @@ def score(
         parts.append(drawn_KNTF[:, hidden_NTF[rows]])
         progress(min(rows.start + BLOCK, len(sequences)), len(sequences), "drawing")
     draws_KM = (np.concatenate(parts, axis=1) - mean_M) / std_M
-    filled_NTF = forward_fill(visible, fitted.usual.mean_F)
-    guesses = {
-        "forward-fill": (filled_NTF[hidden_NTF] - mean_M) / std_M,
-        "mean": np.zeros_like(truth_M),
-    }
-    skipped = {}
-    try:
-        chained_M = mice(
-            train,
-            visible,
-            hidden_NTF,
-            fitted.usual.mean_F,
-            fitted.usual.std_F,
-            seed=seed,
-            progress=lambda done, total: progress(done, total, "chained equations"),
-        )
-        guesses["MICE"] = (chained_M - mean_M) / std_M
-    except InputError as error:
-        skipped["MICE"] = f"{error.found}; {error.rule}"
+    guesses, skipped = _guesses(fitted, train, visible, hidden_NTF, seed, progress)
+    guesses = {way: (guess_M - mean_M) / std_M for way, guess_M in guesses.items()}
     errors = {"rgan": errors_of_draws(draws_KM, truth_M)}
     errors |= {way: errors_of(guess_M, truth_M) for way, guess_M in guesses.items()}
     features = _by_feature(sequences.feature_names, feature_M, truth_M, draws_KM, guesses)
@@ -137,6 +120,35 @@ def score(
         features={} if sequences.is_image else features,
         skipped=skipped,
     )
+
+
+def _guesses(
+    fitted: FittedImputer,
+    train: Sequences,
+    visible: Sequences,
+    hidden_NTF: NDArray[np.bool_],
+    seed: int,
+    progress: Progress,
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """{way: (M,) values in original units} of simple ways, and why a way is left out."""
+    mean_F, std_F = fitted.usual.mean_F, fitted.usual.std_F
+    guesses = {
+        "forward-fill": forward_fill(visible, mean_F)[hidden_NTF],
+        "mean": mean_F[np.nonzero(hidden_NTF)[2]],
+    }
+    try:
+        guesses["MICE"] = mice(
+            train,
+            visible,
+            hidden_NTF,
+            mean_F,
+            std_F,
+            seed=seed,
+            progress=lambda done, total: progress(done, total, "chained equations"),
+        )
+    except InputError as error:
+        return guesses, {"MICE": f"{error.found}; {error.rule}"}
+    return guesses, {}
 
 
 def _by_feature(
