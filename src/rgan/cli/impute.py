@@ -71,7 +71,7 @@ def impute(
 
     configs = filling.configs_of(folder, settings)
     if not score:
-        _check_target(output, draws if each else 0)
+        _check_target(file, output, draws if each else 0)
     encoder = filling.encoder_of(folder)
     sequences = filling.to_fill(folder, configs, encoder, file, score=bool(score))
     for note in sequences.notes:
@@ -103,7 +103,7 @@ def impute(
         return
     with counting("filling in", len(sequences), quiet) as advance:
         filled = filling.fill(fitted, sequences, draws, seed, each=each, advance=advance)
-    _write(filled, output)
+    _write(filled, sequences, file, output)
     if not quiet:
         _summary(sequences, output, draws, each)
 
@@ -140,24 +140,44 @@ def _targets(output: str, count: int) -> list[str]:
     return [output, *(_place(output, number, count) for number in range(1, count + 1))]
 
 
-def _check_target(output: str, count: int) -> None:
+def _check_target(file: str, output: str, count: int) -> None:
     """Refuse what cannot be written, before an imputer is fitted for it."""
     from rgan.data.targets import check_folder, check_target, is_folder
+    from rgan.errors import InputError
 
+    source = Path(file).expanduser()
+    if source.exists() and source.resolve() == Path(output).expanduser().resolve():
+        raise InputError(
+            f'"{output}" is what is to be filled in',
+            rule="completed values go into another file",
+            reason="what was observed and what was drawn could not be told apart any more",
+            repair=f"-o {source.stem}-completed{source.suffix}",
+        )
     for target in _targets(output, count):
         path = Path(target).expanduser()
         check_folder(path) if is_folder(target) else check_target(path)
 
 
-def _write(filled: Filled, output: str) -> None:
+def _write(filled: Filled, sequences: Sequences, file: str, output: str) -> None:
     """All files get their names at the end, when all of them are whole."""
     from rgan.data.write import Writer
+    from rgan.runs.atomic import write_bytes
+    from rgan.workflow.filling import in_own_digits
 
     parts = [filled.middle, *filled.draws]
+    targets = _targets(output, len(filled.draws))
+    gaps_NTF = ~sequences.observed
+    arrays: dict[str, bytes] = {}
     with ExitStack() as stack:
-        for target, part in zip(_targets(output, len(filled.draws)), parts, strict=True):
+        for target, part in zip(targets, parts, strict=True):
+            array = in_own_digits(file, gaps_NTF, part) if output.endswith(".npy") else None
+            if array is not None:
+                arrays[target] = array
+                continue
             writer = stack.enter_context(Writer(target, len(part), part.layout))
             writer.append(part)
+    for target, array in arrays.items():
+        write_bytes(Path(target).expanduser(), array)
 
 
 def _summary(sequences: Sequences, output: str, draws: int, each: bool) -> None:

@@ -108,7 +108,8 @@ def fit_imputer(
         imputer = Imputer(sizes).to(device)
     average = copy.deepcopy(imputer).requires_grad_(False)
     best, best_score, best_step, reason = average, float("inf"), 0, ""
-    optimizer = torch.optim.Adam(imputer.parameters(), lr=RATE)
+    fused = torch.device(device).type in ("cpu", "cuda")
+    optimizer = torch.optim.Adam(imputer.parameters(), lr=RATE, fused=fused)
     size = min(BATCH, len(train))
     for step in range(1, steps + 1):
         for group in optimizer.param_groups:

@@ -5,6 +5,7 @@ Shape letters: N sequences, T steps, F features, K draws.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,3 +203,24 @@ def fill(
         return replace(sequences, values=values_NTF, observed=observed_NTF)
 
     return Filled(whole(middle_NTF), tuple(whole(values_NTF) for values_NTF in each_KNTF))
+
+
+def in_own_digits(file: str, gaps_NTF: NDArray[np.bool_], part: Sequences) -> bytes | None:
+    """Completed sequences as the bytes of a ``.npy`` in which observed values have all the digits
+    that they came with; None where 32 bits hold them, or the file is no such array.
+
+    Args:
+        file: what was filled in.
+        gaps_NTF: what was.
+        part: the completed sequences.
+    """
+    path = Path(file).expanduser()
+    if path.suffix != ".npy" or not path.is_file():
+        return None
+    array = np.load(path, allow_pickle=False)
+    if array.dtype != np.float64 or array.size != gaps_NTF.size:
+        return None
+    array[gaps_NTF.reshape(array.shape)] = part.values[gaps_NTF]
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
