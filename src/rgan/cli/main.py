@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rgan.cli import data, demo, devices, evaluate, export, runs, sample, train
+from rgan.cli import data, demo, devices, evaluate, export, impute, runs, sample, train
 
 app = typer.Typer(
     name="rgan",
@@ -21,6 +21,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
+app.command("impute")(impute.impute)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)

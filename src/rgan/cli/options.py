@@ -20,6 +20,13 @@ DataDir = Annotated[
 Drop = Annotated[
     list[str] | None, typer.Option(help="Feature to leave out; repeatable.", rich_help_panel=_DATA)
 ]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Hide values: random:0.2, steps:24-47, block:6, ...; repeatable.",
+        rich_help_panel=_DATA,
+    ),
+]
 Nan = Annotated[
     str | None, typer.Option(help="NaN without a mask: error or missing.", rich_help_panel=_DATA)
 ]

@@ -22,6 +22,10 @@ def sample(
             "-o", "--output", help=".npz, .npy, .csv, .parquet, .ts or .png; FOLDER/ for stays."
         ),
     ] = "synthetic.npz",
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(help="Hide values: random:0.2, feature:HR, block:6, ...; repeatable."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.")] = 0,
     checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, auto.")] = "cpu",
@@ -34,8 +38,11 @@ def sample(
     was trained on a folder of stays is written back as one with -o FOLDER/.
     """
     from rgan.cli.bars import counting
+    from rgan.data.masks import hidden, parse_mask, without
     from rgan.data.write import Writer
     from rgan.runs.find import find_run
+
+    rules = [parse_mask(rule) for rule in mask or []]
 
     folder = find_run(run, runs)  # a wrong name is told at once, without loading torch
 
@@ -49,8 +56,14 @@ def sample(
         Writer(output, n, trained.encoder.packer.layout) as writer,
         counting("sampling", n, quiet) as advance,
     ):
-        for block in trained.blocks(n, label, seed):
+        taken, there = 0, 0
+        for number, block in enumerate(trained.blocks(n, label, seed)):
+            if rules:
+                hidden_NTF = hidden(block, rules, seed, number)
+                taken, there = taken + int(hidden_NTF.sum()), there + int(block.observed.sum())
+                block = without(block, hidden_NTF)
             writer.append(block)
             advance(len(block))
     if not quiet:
-        typer.echo(f"{n:,} sequences: {Path(output)}")
+        told = f" ({taken / max(1, there):.1%} of the values hidden)" if rules else ""
+        typer.echo(f"{n:,} sequences{told}: {Path(output)}")

@@ -78,6 +78,10 @@ class DataConfig:
     drop: tuple[str, ...] = ()
     """Features to leave out."""
 
+    mask: tuple[str, ...] = ()
+    """Rules that hide values of the data before anything sees them: "random:0.2", "steps:24-47",
+    "block:6", "feature:HR", "region:8x8", "like-data"; see imputation.md."""
+
     data_dir: str = ""
     """Folder with local copies of downloadable data; else the variable RGAN_DATA."""
 
@@ -104,6 +108,11 @@ class DataConfig:
                 )
         for entry in self.category:
             parse_category(entry)
+        if self.mask:
+            from rgan.data.masks import parse_mask  # which needs numpy, and settings do not
+
+            for rule in self.mask:
+                parse_mask(rule)
         if self.step == float("inf"):
             raise ConfigError("data.step is infinite", rule="a finite bin width, 0 to infer it")
         if self.window == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rgan.sequences import Sequences
 
 def load(config: DataConfig, *, seed: int = 0, quiet: bool = True) -> Sequences:
     """The sequences of a built-in source or a path: read, features dropped, values that cannot be
-    told (``plausible``), windows cut, thinned.
+    told (``plausible``), windows cut, thinned, values hidden that ``mask`` names.
 
     Args:
         config: what to read and how.
@@ -36,7 +37,7 @@ def load(config: DataConfig, *, seed: int = 0, quiet: bool = True) -> Sequences:
         from rgan.data.windows import cut_windows
 
         sequences = cut_windows(sequences, config.window, config.stride)
-    return _thin(sequences, config.max_sequences, seed)
+    return _masked(_thin(sequences, config.max_sequences, seed), config.mask, seed)
 
 
 def check_trainable(sequences: Sequences) -> None:
@@ -150,3 +151,14 @@ def _thin(sequences: Sequences, limit: int, seed: int) -> Sequences:
         return sequences
     rows = np.random.default_rng([seed, 0x7417]).choice(len(sequences), limit, replace=False)
     return sequences[np.sort(rows)]
+
+
+def _masked(sequences: Sequences, rules: tuple[str, ...], seed: int) -> Sequences:
+    if not rules:
+        return sequences
+    from rgan.data.masks import hidden, parse_mask, without
+
+    hidden_NTF = hidden(sequences, [parse_mask(rule) for rule in rules], seed)
+    share = hidden_NTF.sum() / max(1, sequences.observed.sum())
+    note = f"{share:.1%} of the observed values are hidden by {', '.join(rules)}"
+    return replace(without(sequences, hidden_NTF), notes=(*sequences.notes, note))

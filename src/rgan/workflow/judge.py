@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,49 @@ def evaluate_run(
         DataError: its data are gone, or the other source does not match.
         ConfigError: a setting is not one of ``evaluate``.
     """
+    bench = prepare(run, against=against, settings=settings, which=which, say=say)
+    config, trained, test = bench.config, bench.trained, bench.test
+    sampler = trained_sampler(trained)
+    result = evaluate(bench.splits.train, test, sampler, config.evaluate, progress)
+    document = {
+        "run": run.info["id"],
+        "checkpoint": which,
+        "against": against or f"held-out test split ({bench.splits.kind})",
+        "held_out": str(run.info.get("held_out") or ""),
+        "config": config.to_sections()["evaluate"],
+        **result.to_dict(),
+    }
+    write_json(run.evaluation_json, document)
+    draw_evaluation(test, trained, run.figures, may_show_singles(test, config.train))
+    return result
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a run is judged with: its configuration, its generator, and real sequences.
+
+    Args:
+        config: with the settings of this evaluation.
+        trained: what is judged.
+        splits: the run's own.
+        test: what it is judged against.
+    """
+
+    config: Config
+    trained: Trained
+    splits: Splits
+    test: Sequences
+
+
+def prepare(
+    run: Run,
+    *,
+    against: str = "",
+    settings: dict[str, Any] | None = None,
+    which: str = "latest",
+    say: Callable[[str], None] = lambda text: None,
+) -> Bench:
+    """What ``evaluate_run`` judges with; arguments and errors are its own."""
     trained_with = from_sections(run.read_config())
     config = changed(trained_with, settings or {})
     _check_settings(differences(trained_with, config))
@@ -75,18 +119,7 @@ def evaluate_run(
     if against:
         other = dataclasses.replace(config.data, source=against)
         _, test = resolve_kind(config, load(other, seed=config.train.seed))
-    result = evaluate(splits.train, test, trained_sampler(trained), config.evaluate, progress)
-    document = {
-        "run": run.info["id"],
-        "checkpoint": which,
-        "against": against or f"held-out test split ({splits.kind})",
-        "held_out": held_out,
-        "config": config.to_sections()["evaluate"],
-        **result.to_dict(),
-    }
-    write_json(run.evaluation_json, document)
-    draw_evaluation(test, trained, run.figures, may_show_singles(test, config.train))
-    return result
+    return Bench(config, trained, splits, test)
 
 
 def trained_sampler(trained: Trained) -> Callable[[int, int], Sequences]:
