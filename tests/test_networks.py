@@ -243,7 +243,7 @@ def test_rates_of_an_untrained_generator_are_the_data_s() -> None:
     generator = Generator(SPEC, GENERATORS["lstm"])
     with torch.no_grad():
         generator.head.weight.zero_()
-    generator.start_at_rates(real)
+    generator.start(real)
     noise = generator.draw_noise(3000, torch.Generator().manual_seed(0))
     lengths = torch.full((3000,), 7)
     fake = generator(noise, lengths, torch.eye(2)[lengths % 2])
