@@ -17,7 +17,7 @@ def evaluate(
     quick: Annotated[bool, typer.Option("--quick", help="A first look, with fewer steps.")] = False,
     repeats: Annotated[int | None, typer.Option(help="Repeats behind each spread.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="auto, latest, best, or a step.")] = "auto",
     set_: o.SetOption = None,
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,

@@ -23,7 +23,7 @@ def sample(
         ),
     ] = "synthetic.npz",
     seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.")] = 0,
-    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="auto, latest, best, or a step.")] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, auto.")] = "cpu",
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,

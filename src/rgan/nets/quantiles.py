@@ -41,8 +41,11 @@ def from_normal(u_NK: Tensor, table_KQ: Tensor) -> Tensor:
 
 def to_normal(x_NK: Tensor, table_KQ: Tensor) -> Tensor:
     """The way back, limited to twice the table's width; 0 for a column that never varies."""
-    found_KN = torch.searchsorted(table_KQ, x_NK.detach().T.contiguous(), right=True)
-    place_NK = (found_KN.T - 1).clamp(0, POINTS - 2)
+    if torch.compiler.is_exporting():  # no other runtime knows how to search in a table
+        found_NK = (x_NK.detach()[..., None] >= table_KQ).sum(-1)
+    else:
+        found_NK = torch.searchsorted(table_KQ, x_NK.detach().T.contiguous(), right=True).T
+    place_NK = (found_NK - 1).clamp(0, POINTS - 2)
     low_NK, high_NK = (_at(table_KQ, place_NK + i) for i in (0, 1))
     wide_NK = high_NK - low_NK
     flat_NK = wide_NK < 1e-9

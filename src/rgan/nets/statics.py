@@ -49,6 +49,8 @@ class StaticCopula(nn.Module):
 
     def forward(self, normal_NS: Tensor, condition_NC: Tensor) -> Tensor:
         """(N, S) normal noise to static columns, levels decided."""
+        if not self.spec.static:
+            return normal_NS
         with full_precision(normal_NS.device):
             latent_NS = full(normal_NS) @ self.root.T + self.base
             latent_NS = latent_NS + (full(condition_NC) - self.centre) @ self.slopes

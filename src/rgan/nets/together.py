@@ -23,15 +23,17 @@ _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class MaskHead(nn.Module):
-    """What is observed: logits, each with weights on the decisions before it."""
+    """What is observed: logits, each with weights on the decisions before it, less their rates."""
 
     order: Tensor
+    rate: Tensor
 
     def __init__(self, size: int, hidden: int, masks: int) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, masks))
         self.beside = nn.Parameter(torch.zeros(masks, masks))
         self.register_buffer("order", torch.ones(masks, masks).tril(-1), False)
+        self.register_buffer("rate", torch.full((masks,), 0.5))
         with torch.no_grad():
             _last(self.net).weight.mul_(0.1)
 
@@ -42,17 +44,18 @@ class MaskHead(nn.Module):
     @torch.no_grad()
     def start(self, rate_M: Tensor) -> None:
         """Begin with these rates."""
+        self.rate.copy_(rate_M)
         _last(self.net).bias.copy_(torch.logit(rate_M.clamp(1e-4, 1 - 1e-4)))
 
     def likelihood(self, x_NTI: Tensor, masks_NTM: Tensor) -> Tensor:
         """(N, T) minus the logarithm of how likely the masks are."""
-        logits_NTM = self.net(x_NTI) + masks_NTM @ self._beside.T
+        logits_NTM = self.net(x_NTI) + (masks_NTM - self.rate) @ self._beside.T
         return binary_cross_entropy_with_logits(logits_NTM, masks_NTM, reduction="none").sum(-1)
 
     def draw(self, x_NI: Tensor, noise_NM: Tensor) -> Tensor:
         """(N, M) decisions, by logistic noise, with the slopes of soft ones."""
-        left_MN = (self.net(x_NI) + noise_NM).T
         beside_MM, decided = self._beside, []
+        left_MN = (self.net(x_NI) + noise_NM - self.rate @ beside_MM.T).T
         for j in range(len(beside_MM)):
             bit_N = straight_through_step(left_MN[0])
             decided.append(bit_N)

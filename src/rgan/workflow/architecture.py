@@ -190,6 +190,8 @@ def _trace(generator: BaseGenerator, critic: Critic) -> tuple[Layer, ...]:
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
         def note(_: nn.Module, given: Any, made: Any) -> None:
+            if any(layer.name == name for layer in layers):
+                return  # called once for each step
             tensor = made[0] if isinstance(made, tuple) else made
             shape = ("N", *tensor.shape[1:])
             layers.append(Layer(name, type(module).__name__, shape, _count(module)))
