@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rgan.layouts import ImageLayout
-from rgan.nets.generator import on_lattice
+from rgan.nets.decisions import on_lattice
 from rgan.sequences import Sequences
 from rgan.transforms.lattice import value_lattice
 from rgan.transforms.pipeline import Pipeline

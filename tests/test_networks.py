@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rgan.nets.base import BaseGenerator
 from rgan.nets.batch import Batch
 from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.nets.critic import Critic
@@ -22,7 +23,7 @@ from rgan.objectives.penalties import (
     slope_squared,
     slope_squared_by_difference,
 )
-from rgan.train.build import build_networks
+from rgan.train.build import build_generator, build_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
 from rgan.train.loop import train
 from rgan.train.state import TrainState
@@ -42,6 +43,8 @@ GENERATORS = {
     "stacked-convs": GeneratorConfig(**SMALL, layers=2, convs_before=2, convs_after=2),
     "folded": GeneratorConfig(**SMALL, compress=3, noise_step=0),
     "plain": GeneratorConfig(**SMALL, position=False, noise_global=0, convs_after=0),
+    "feedback": GeneratorConfig(**SMALL, feedback=True),
+    "feedback-gru": GeneratorConfig(**SMALL, feedback=True, cell="gru", layers=2),
 }
 CRITICS = {
     "pool": CriticConfig(**SMALL, channels=4),
@@ -81,10 +84,10 @@ def scribble_over_hidden(batch: Batch) -> Batch:
 
 @pytest.mark.parametrize("name", GENERATORS)
 class TestGenerator:
-    def make(self, name: str) -> tuple[Generator, Batch]:
+    def make(self, name: str) -> tuple[BaseGenerator, Batch]:
         real = real_batch()
         torch.manual_seed(0)
-        generator = Generator(SPEC, GENERATORS[name])
+        generator = build_generator(SPEC, GENERATORS[name])
         noise = generator.draw_noise(len(real), torch.Generator().manual_seed(3))
         return generator, generator(noise, real.lengths, real.condition)
 
@@ -243,7 +246,7 @@ def test_rates_of_an_untrained_generator_are_the_data_s() -> None:
     generator = Generator(SPEC, GENERATORS["lstm"])
     with torch.no_grad():
         generator.head.weight.zero_()
-    generator.start_at_rates(real)
+    generator.start(real)
     noise = generator.draw_noise(3000, torch.Generator().manual_seed(0))
     lengths = torch.full((3000,), 7)
     fake = generator(noise, lengths, torch.eye(2)[lengths % 2])

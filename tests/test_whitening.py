@@ -70,7 +70,7 @@ def test_what_comes_first_depends_on_nothing_later(fitted: Whitening) -> None:
 def test_an_untrained_generator_has_means_covariances_and_quantiles_of_the_data() -> None:
     data = prices(4000)
     generator = Generator(SPEC, GeneratorConfig(hidden=8, whiten=True, noise_step=1))
-    generator.start_at_rates(batch_of(data))
+    generator.start(batch_of(data))
     with torch.no_grad():
         noise = generator.draw_noise(4000, torch.Generator().manual_seed(0))
         made = generator(noise, torch.full((4000,), 10), torch.zeros(4000, 0)).x

@@ -95,11 +95,27 @@ _PAPER: dict[str, Any] = {
 """Esteban, Hyland & Rätsch 2017: LSTM 100/100, noise of 5 at each step, the mean of the steps'
 cross-entropies, D by gradient descent at 0.1, G by Adam with its usual settings, batches of 28."""
 
-PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": _PAPER}
+_FEEDBACK: dict[str, Any] = {
+    "generator.feedback": True,
+    "generator.hidden": 128,
+    "objective.name": "likelihood",
+    "generator_optimizer.rate": 3e-3,
+    "generator_optimizer.beta1": 0.9,
+    "generator_optimizer.beta2": 0.98,
+    "monitor.metric": "likelihood",
+    "stopping.patience": 4,
+    "train.balance": 0.0,
+    "train.batch_size": 64,
+    "train.steps": 3000,
+    "train.average": 0.99,
+}
+"""A generator that reads back what it has made, by likelihood: docs/training.md."""
+
+PRESETS: dict[str, dict[str, Any]] = {"default": {}, "feedback": _FEEDBACK, "paper": _PAPER}
 
 
 def preset(name: str) -> Config:
-    """A complete configuration by name: "default", or "paper" (Esteban et al. 2017).
+    """A complete configuration by name: "default", "feedback", or "paper" (Esteban et al. 2017).
 
     Raises:
         ConfigError: no such preset.

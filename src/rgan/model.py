@@ -237,14 +237,15 @@ class RCGAN(RGAN):
 
 
 def load(
-    run: str | Path, *, device: str = "cpu", checkpoint: str | int = "latest", weights: bool = True
+    run: str | Path, *, device: str = "cpu", checkpoint: str | int = "auto", weights: bool = True
 ) -> RGAN:
     """A fitted estimator from a run folder, of the command line or of ``save``.
 
     Args:
         run: the folder, the start of its name in ``runs``, or "latest".
         device: where to sample.
-        checkpoint: "latest", "best" or a step.
+        checkpoint: "auto" (the best of a training by likelihood, else the latest), "latest", "best"
+            or a step.
         weights: False rebuilds the networks from the configuration alone, without any checkpoint:
             the estimator is not fitted, and ``architecture_`` holds the untrained networks
             (``generator``, ``critic``), their ``layers`` and numbers of ``parameters``.

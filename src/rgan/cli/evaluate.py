@@ -23,7 +23,7 @@ def evaluate(
     without: Annotated[
         str, typer.Option(help="What do these features contribute? Judge without them too: HR,Temp")
     ] = "",
-    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="auto, latest, best, or a step.")] = "auto",
     set_: o.SetOption = None,
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,

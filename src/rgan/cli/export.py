@@ -16,7 +16,7 @@ def export(
         str | None,
         typer.Option("-o", "--output", help="The file; else the run's name, here."),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="auto, latest, best, or a step.")] = "auto",
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
 ) -> None:

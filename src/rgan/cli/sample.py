@@ -27,7 +27,7 @@ def sample(
         typer.Option(help="Hide values: random:0.2, feature:HR, block:6, ...; repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.")] = 0,
-    checkpoint: Annotated[str, typer.Option(help="latest, best, or a step.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="auto, latest, best, or a step.")] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, auto.")] = "cpu",
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,

@@ -10,19 +10,16 @@ generator hardly makes it. Here it has deviation one.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from rgan.errors import ConfigError, DataError
 from rgan.nets.layers import full, full_precision
+from rgan.nets.quantiles import POINTS, WIDTH, from_normal, shares, to_normal
 from rgan.nets.spec import SequenceSpec
 
 MOST_NUMBERS = 2048
 """K, above which the matrices take more than they give."""
-WIDTH, POINTS = 3.0, 61
-"""The table of normal scores runs from -3 to 3 in steps of a tenth."""
 FLOOR = 1e-3
 """Deviation, in those of the scaled values, below which nothing is amplified any further."""
 
@@ -91,8 +88,7 @@ class Whitening(nn.Module):
         identity_KK = torch.eye(t * f, dtype=torch.float64)
         into_KK = torch.linalg.solve_triangular(lower_KK, identity_KK, upper=False)
         plain_NK = centred_NK @ into_KK.T
-        shares = torch.special.ndtr(torch.linspace(-WIDTH, WIDTH, POINTS, dtype=torch.float64))
-        table_QK = torch.quantile(plain_NK, shares, dim=0)
+        table_QK = torch.quantile(plain_NK, shares(), dim=0)
         # What changes no value by half of the floor is rounding, and carries nothing.
         table_QK[:, lower_KK.abs().amax(0) * plain_NK.std(0) < FLOOR / 2] = 0.0
         jumps_NTF = torch.diff(x_NK.view(n, t, f), dim=1)
@@ -105,30 +101,11 @@ class Whitening(nn.Module):
     def colour(self, u_NTF: Tensor) -> Tensor:
         """(N, T, F) independent normal numbers to values."""
         with full_precision(u_NTF.device):
-            u_NK = full(u_NTF).flatten(1)
-            step = 2 * WIDTH / (POINTS - 1)
-            place_NK = ((u_NK.detach() + WIDTH) / step).floor().clamp(0, POINTS - 2).long()
-            low_NK, high_NK = (self._at(place_NK + i) for i in (0, 1))
-            share_NK = (u_NK + WIDTH) / step - place_NK
-            plain_NK = low_NK + share_NK * (high_NK - low_NK)
+            plain_NK = from_normal(full(u_NTF).flatten(1), self.table)
             return (self.mean + plain_NK @ self.out.T).view(-1, *self.shape)
 
     def white(self, values_NTF: Tensor) -> Tensor:
         """(N, T, F) values to numbers that are independent and normal where the data are."""
         with full_precision(values_NTF.device):
             plain_NK = (full(values_NTF).flatten(1) - self.mean) @ self.into.T
-            found_KN = torch.searchsorted(self.table, plain_NK.detach().T.contiguous(), right=True)
-            place_NK = (found_KN.T - 1).clamp(0, POINTS - 2)
-            low_NK, high_NK = (self._at(place_NK + i) for i in (0, 1))
-            wide_NK = high_NK - low_NK
-            flat_NK = wide_NK < 1e-9
-            share_NK = (plain_NK - low_NK) / torch.where(flat_NK, torch.ones_like(wide_NK), wide_NK)
-            u_NK = (place_NK + torch.where(flat_NK, torch.full_like(wide_NK, 0.5), share_NK)) * (
-                2 * WIDTH / (POINTS - 1)
-            ) - WIDTH
-            known_K = self.table[:, -1] > self.table[:, 0]
-            limit = 2 * math.ceil(WIDTH)
-            return (u_NK.clamp(-limit, limit) * known_K).view(-1, *self.shape)
-
-    def _at(self, place_NK: Tensor) -> Tensor:
-        return self.table.gather(1, place_NK.T).T
+            return to_normal(plain_NK, self.table).view(-1, *self.shape)

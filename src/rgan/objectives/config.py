@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 ObjectiveName = Literal[
-    "bce", "saturating", "hinge", "least-squares", "wasserstein", "relativistic"
+    "bce", "saturating", "hinge", "least-squares", "wasserstein", "relativistic", "likelihood"
 ]
 
 
@@ -18,7 +18,8 @@ class ObjectiveConfig:
 
     name: ObjectiveName = "relativistic"
     """bce (non-saturating generator), saturating (the minimax generator of the first GAN), hinge,
-    least-squares, wasserstein, or relativistic (pairing)."""
+    least-squares, wasserstein, or relativistic (pairing). likelihood, for ``generator.feedback``
+    alone: the generator learns how likely each step of the data is, and the critic rests."""
     smooth_real: float = Field(default=0.0, ge=0.0, lt=0.5)
     """One-sided label smoothing: how far below 1 the critic's target for real sequences is; for bce
     and least-squares."""

@@ -14,7 +14,7 @@ _KEEP = 0.8
 
 
 def verdict(
-    accuracy: float,
+    accuracy: float | None,
     diversity: float,
     gfactor: float = 1.0,
     begun_with: float = 1.0,
@@ -23,7 +23,8 @@ def verdict(
     """How a training stands.
 
     Args:
-        accuracy: share of real sequences that the critic takes for real, 0 to 1.
+        accuracy: share of real sequences that the critic takes for real, 0 to 1; None where it
+            rests, so that there is no balance.
         diversity: of generated sequences over that of real ones.
         gfactor: the generator's learning rate over the critic's, now.
         begun_with: the same when the training began.
@@ -33,14 +34,16 @@ def verdict(
     'critic ahead (accuracy .94), g-factor raised to 0.6'
     """
     words = []
-    if accuracy > AHEAD:
+    if accuracy is not None and accuracy > AHEAD:
         words.append(f"critic ahead (accuracy {_short(accuracy)})")
-    elif accuracy < BEHIND:
+    elif accuracy is not None and accuracy < BEHIND:
         words.append(f"critic behind (accuracy {_short(accuracy)})")
     if diversity < ALIKE:
         words.append(f"samples alike ({diversity:.0%} of the real diversity)")
     elif twins > FEW:
         words.append(f"samples keep to about {1 / twins:.0f} modes")
+    if accuracy is None:
+        return ", ".join(words)
     words = words or ["balanced"]
     if math.isfinite(gfactor) and gfactor > 0:
         shown = f"{gfactor:.2g}"
@@ -64,6 +67,7 @@ class Watcher:
 
     def _clear(self) -> None:
         self._accuracy: float | None = None
+        self._rests = False
         self._diversity = self._gfactor = self._begun_with = 1.0
         self._twins = 0.0
         self._rated = False
@@ -82,6 +86,7 @@ class Watcher:
     def _examined(self, event: Examined) -> None:
         if not math.isfinite(event.accuracy + event.diversity):
             return
+        self._rests = bool(event.gradient) and "critic" not in event.gradient
         if self._accuracy is None:
             self._accuracy, self._diversity = event.accuracy, event.diversity
             self._twins = event.twins
@@ -96,5 +101,9 @@ class Watcher:
         if self._accuracy is None:
             return ""
         return verdict(
-            self._accuracy, self._diversity, self._gfactor, self._begun_with, self._twins
+            None if self._rests else self._accuracy,
+            self._diversity,
+            self._gfactor,
+            self._begun_with,
+            self._twins,
         )

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from rgan.errors import ConfigError, RunError, nearest
+from rgan.nets.base import BaseGenerator
 from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.nets.critic import Critic
+from rgan.nets.feedback import FeedbackGenerator
 from rgan.nets.generator import Generator
 from rgan.nets.spec import SequenceSpec
 from rgan.train.config import OptimizerConfig
@@ -16,11 +18,16 @@ from rgan.train.randomness import Stream, stream_seed
 
 def build_networks(
     spec: SequenceSpec, generator: GeneratorConfig, critic: CriticConfig, seed: int
-) -> tuple[Generator, Critic]:
+) -> tuple[BaseGenerator, Critic]:
     """New networks with the initial weights of this seed; torch's own random state is untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, Stream.WEIGHTS))
-        return Generator(spec, generator), Critic(spec, critic)
+        return build_generator(spec, generator), Critic(spec, critic)
+
+
+def build_generator(spec: SequenceSpec, config: GeneratorConfig) -> BaseGenerator:
+    """A generator of the kind that ``generator.feedback`` says."""
+    return FeedbackGenerator(spec, config) if config.feedback else Generator(spec, config)
 
 
 def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

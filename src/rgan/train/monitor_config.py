@@ -16,6 +16,7 @@ MonitorMetric = Literal[
     "discriminative",
     "tstr",
     "image_distance",
+    "likelihood",
 ]
 
 
@@ -34,7 +35,8 @@ class MonitorConfig:
     """Most sequences of each side in a look."""
     metric: MonitorMetric = "overall"
     """By which the best checkpoint is chosen, and by which training stops: overall is all
-    distances together, each held against what real training sequences would have."""
+    distances together, each held against what real training sequences would have; likelihood, for
+    ``generator.feedback``, is minus the mean logarithm of a step's."""
 
 
 @dataclass(frozen=True, config=_STRICT)

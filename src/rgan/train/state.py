@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rgan.nets.base import BaseGenerator
 from rgan.nets.critic import Critic
-from rgan.nets.generator import Generator
 from rgan.train.build import build_optimizer, frozen_names, load_networks
 from rgan.train.config import OptimizerConfig, TrainConfig
 from rgan.train.gfactor import Decision
@@ -53,7 +53,7 @@ class TrainState:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: BaseGenerator,
         critic: Critic,
         config: TrainConfig,
         optimizers: tuple[OptimizerConfig, OptimizerConfig],
@@ -82,7 +82,7 @@ class TrainState:
         return next(self.generator.parameters()).device
 
     @property
-    def sampler(self) -> Generator:
+    def sampler(self) -> BaseGenerator:
         """The generator that samples: averaged weights, or the last ones where none are kept."""
         return self.average if self.config.average else self.generator
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rgan.nets.base import Noise
 from rgan.nets.batch import Batch, join
 from rgan.nets.critic import Votes
-from rgan.nets.generator import Noise
+from rgan.nets.feedback import FeedbackGenerator
 from rgan.nets.layers import limit_spectral_norm
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.objectives.losses import OBJECTIVES, weighted_mean
@@ -55,7 +56,10 @@ class Updater:
         group: Group = ALONE,
     ) -> None:
         self.state, self.data, self.plan = state, data, plan
-        self.objective, self.config = OBJECTIVES[config.name], config
+        self.by_likelihood = config.name == "likelihood"
+        # A critic that rests is asked nothing; its border is any.
+        self.objective = OBJECTIVES.get(config.name, OBJECTIVES["bce"])
+        self.config = config
         self.penalties = penalties
         self.probe: Probe | None = None
         self.last_penalty: dict[str, Tensor] = {}
@@ -84,12 +88,36 @@ class Updater:
     def _update(self) -> dict[str, Tensor]:
         state, k = self.state, self.state.decision.critic_steps
         losses: dict[str, Tensor] = {}
+        if self.by_likelihood:
+            return self._update_by_likelihood()
         for i in range(k):
             real, fake = self._batches(state.drawn, with_history=i == k - 1)
             losses |= self._update_critic(real, fake.detach(), state.drawn)
             state.drawn += 1
         losses["generator"] = self._update_generator(real, fake)
         if self.examined:
+            real, fake = (self.group.gathered(part, self.share) for part in (real, fake))
+            if self.probe is not None:
+                self.probe.compare(real, fake)
+        self.losses = losses
+        if state.config.average:
+            state.update_average()
+        return losses
+
+    def _update_by_likelihood(self) -> dict[str, Tensor]:
+        """The generator's step towards the data, and none of the critic's."""
+        state, number = self.state, self.state.drawn
+        generator = state.generator
+        assert isinstance(generator, FeedbackGenerator)
+        real = self._real(number)
+        random = torch_random(state.config.seed, Stream.NOISE, number, state.device)
+        with self.precision.passes():
+            loss = generator.likelihood(real, random, self.share).mean()
+        self.scores = real.x.new_zeros(2, self.plan.batch).unbind()
+        losses = self._learn("generator", loss, {"generator": loss.detach()})
+        state.drawn += 1
+        if self.examined:
+            real, fake = self._batches(number, with_history=False)
             real, fake = (self.group.gathered(part, self.share) for part in (real, fake))
             if self.probe is not None:
                 self.probe.compare(real, fake)
@@ -113,7 +141,16 @@ class Updater:
             number: the batch's number among all that this training has drawn.
             with_history: whether the generator is to learn from them.
         """
-        seed, plan, device = self.state.config.seed, self.plan, self.state.device
+        seed, device = self.state.config.seed, self.state.device
+        real = self._real(number)
+        random = torch_random(seed, Stream.NOISE, number, device)
+        with torch.set_grad_enabled(with_history), self.precision.passes():
+            noise = self._noise(random)
+            return real, self.state.generator(noise, real.lengths, real.condition)
+
+    def _real(self, number: int) -> Batch:
+        """This process's part of a batch of real sequences."""
+        seed, plan = self.state.config.seed, self.plan
         if self.weight_N is None:
             place = plan.place(number)
             rows = batch_rows(seed, place, plan.batches, plan.batch, len(self.data))
@@ -121,11 +158,7 @@ class Updater:
             rows = weighted_rows(seed, number, plan.batch, self.weight_N)
         if self.share is not None:
             rows = rows[self.share.start : self.share.stop]
-        real = self.data.take(torch.from_numpy(rows).to(self.data.x.device))
-        random = torch_random(seed, Stream.NOISE, number, device)
-        with torch.set_grad_enabled(with_history), self.precision.passes():
-            noise = self._noise(random)
-            return real, self.state.generator(noise, real.lengths, real.condition)
+        return self.data.take(torch.from_numpy(rows).to(self.data.x.device))
 
     def _noise(self, random: torch.Generator) -> Noise:
         generator = self.state.generator

@@ -15,12 +15,12 @@ from torch import nn
 
 from rgan.config import Config, from_sections
 from rgan.errors import ConfigError, RunError
+from rgan.nets.base import BaseGenerator
 from rgan.nets.critic import Critic
-from rgan.nets.generator import Generator
 from rgan.nets.spec import SequenceSpec
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
-from rgan.train.build import build_networks
+from rgan.train.build import build_generator, build_networks
 from rgan.workflow.sizes import MOST_NUMBERS, read_spec
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Architecture:
     config: Config
     spec: SequenceSpec
     source: str
-    generator: Generator
+    generator: BaseGenerator
     critic: Critic
     layers: tuple[Layer, ...]
 
@@ -165,7 +165,9 @@ def _check_size(spec: SequenceSpec, config: Config, run: Run) -> None:
     if not too_big:
         try:
             with torch.device("meta"):
-                too_big = _count(Generator(spec, g)) + _count(Critic(spec, c)) > MOST_PARAMETERS
+                too_big = (
+                    _count(build_generator(spec, g)) + _count(Critic(spec, c)) > MOST_PARAMETERS
+                )
         except (RuntimeError, OverflowError):  # a product beyond 64 bits
             too_big = True
     if too_big:
@@ -181,13 +183,15 @@ def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _trace(generator: Generator, critic: Critic) -> tuple[Layer, ...]:
+def _trace(generator: BaseGenerator, critic: Critic) -> tuple[Layer, ...]:
     """The layers of both in the order of use, with the shapes that a real pass of N = 2 shows."""
     layers: list[Layer] = []
     hooks = []
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
         def note(_: nn.Module, given: Any, made: Any) -> None:
+            if any(layer.name == name for layer in layers):
+                return  # called once for each step
             tensor = made[0] if isinstance(made, tuple) else made
             shape = ("N", *tensor.shape[1:])
             layers.append(Layer(name, type(module).__name__, shape, _count(module)))

@@ -48,7 +48,7 @@ def export(
     run: Run,
     to: str,
     output: str | Path | None = None,
-    checkpoint: str | int = "latest",
+    checkpoint: str | int = "auto",
     stage: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Exported:
     """Writes the sampling generator of a run as one file, after checking what it samples.
@@ -57,7 +57,7 @@ def export(
         run: the run.
         to: "onnx", or "torch" for an archive of torch.export.
         output: the file, ending in .onnx or .pt2; None: the run's name in the working folder.
-        checkpoint: "latest", "best" or a step.
+        checkpoint: "auto", "latest", "best" or a step.
         stage: is told (done, total, what) as it goes.
 
     Raises:

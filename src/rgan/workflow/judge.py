@@ -40,7 +40,7 @@ def evaluate_run(
     *,
     against: str = "",
     settings: dict[str, Any] | None = None,
-    which: str = "latest",
+    which: str = "auto",
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
@@ -52,7 +52,7 @@ def evaluate_run(
         run: the run folder.
         against: a source to test on instead; read with the run's own data settings.
         settings: ``{"section.key": value}`` to change for this evaluation.
-        which: "latest" or a step.
+        which: "auto", "latest", "best" or a step.
         progress: is told (done, total, what).
         say: is told of a damaged checkpoint, and of held-out sequences that are none.
 

@@ -15,6 +15,7 @@ from typing import Any
 from rgan.errors import RganError
 from rgan.train import stopping
 from rgan.train.events import Ended, EpochEnded, Event, Judged, Started
+from rgan.workflow.likelihood import check_likelihood, likelihood
 from rgan.workflow.monitor_scores import Scorer, check_metric
 from rgan.workflow.session import Session
 from rgan.workflow.trained import Trained
@@ -134,9 +135,9 @@ class Monitor:
             if self.initial is not None:
                 start, self.initial = self.initial, None
                 self._take_in({"epoch": 0, "step": 0, "batches": 0, "seconds": 0.0},
-                              scorer.score(start.sample))  # fmt: skip
+                              scorer.score(start.sample) | self._likelihood(start))  # fmt: skip
             ready = time.monotonic()
-            values = scorer.score(self.session.trained.sample)
+            values = scorer.score(self.session.trained.sample) | self._likelihood()
         except (RganError, ValueError, RuntimeError, MemoryError) as error:
             # Watching must not end what it watches.
             self.broken = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -153,6 +154,12 @@ class Monitor:
             Judged(event.step, event.epoch, values, self.config.metric, value, self.asks, took)
         )
         self._tell_cost()
+
+    def _likelihood(self, trained: Trained | None = None) -> dict[str, float]:
+        """Of the validation split, where the generator knows it."""
+        if self.config.metric != "likelihood":
+            return {}
+        return {"likelihood": likelihood(trained or self.session.trained, self.session.splits)}
 
     def _take_in(self, place: dict[str, Any], values: dict[str, float]) -> bool:
         """Put a look into the curve; gives whether it is the best."""
@@ -213,5 +220,8 @@ def check_monitor(session: Session) -> None:
         ConfigError: ``monitor.metric`` cannot be computed on these data.
     """
     if session.config.monitor.looks or session.config.monitor.every:
+        if session.config.monitor.metric == "likelihood":
+            check_likelihood(session.config)
+            return
         splits = session.splits
         check_metric(session.config.monitor.metric, splits.train, splits.validation)

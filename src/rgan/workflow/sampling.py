@@ -13,14 +13,14 @@ from rgan.workflow.trained import Trained
 
 
 def load_trained(
-    run: str | Path | Run, runs: str | Path = "runs", which: str = "latest", device: str = "cpu"
+    run: str | Path | Run, runs: str | Path = "runs", which: str = "auto", device: str = "cpu"
 ) -> tuple[Trained, str]:
     """The sampling generator of a run.
 
     Args:
         run: a run, its path, the start of its name, or "latest".
         runs: the folder in which names are looked up.
-        which: "latest" or a step.
+        which: "auto", "latest", "best" or a step.
         device: where to sample.
 
     Returns:
@@ -34,13 +34,18 @@ def load_trained(
     return trained_from_checkpoint(checkpoint, device), checkpoint.warning
 
 
-def load_checkpoint(run: Run, which: str | int = "latest") -> Checkpoint:
+def load_checkpoint(run: Run, which: str | int = "auto") -> Checkpoint:
     """A checkpoint that can be sampled from.
+
+    Args:
+        which: "auto", which is "best" for a training by likelihood, as the last steps of such a
+            training may have learnt the data by heart, and else "latest"; or a step.
 
     Raises:
         RunError: there is none that is whole, or none after the first step.
     """
-    checkpoint = CheckpointStore(run.checkpoints).load(which)
+    store = CheckpointStore(run.checkpoints)
+    checkpoint = store.load(_chosen(run, store) if which == "auto" else which)
     if checkpoint.step == 0:
         raise RunError(
             f"{run.path} has been saved only before its first step",
@@ -48,3 +53,9 @@ def load_checkpoint(run: Run, which: str | int = "latest") -> Checkpoint:
             repair=f"rgan train --resume {run.path}",
         )
     return checkpoint
+
+
+def _chosen(run: Run, store: CheckpointStore) -> str:
+    objective = run.read_config().get("objective", {})
+    by_likelihood = objective.get("name") == "likelihood"
+    return "best" if by_likelihood and "best" in store.marks() else "latest"

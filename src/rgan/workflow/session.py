@@ -148,7 +148,7 @@ def open_session(
     """
     check_trainable(sequences)
     config.evaluate.check()  # better now than after an hour of training
-    make_controller(config.gfactor, OBJECTIVES[config.objective.name].ideal, 1)
+    _check_objective(config)
     config, sequences = resolve_kind(config, sequences)
     devices = resolve_devices(config.train.device, launched())
     device = devices[0]
@@ -163,12 +163,12 @@ def open_session(
     spec = encoder.packer.spec
     generator, critic = build_networks(spec, config.generator, config.critic, config.train.seed)
     batch = to_batch(encoder.encode(splits.train))
-    if checkpoint is None or fitting:  # else all of it is the checkpoint's
-        generator.start_at_rates(batch)
-        critic.fit(batch, generator.whitening)
     lattice = encoder.lattice(splits.train)
     if lattice is not None:
         generator.set_lattice(*(torch.from_numpy(part) for part in lattice.parts))
+    if checkpoint is None or fitting:  # else all of it is the checkpoint's
+        generator.start(batch)
+        critic.fit(batch, generator.whitening)
     optimizers = optimizers_of(config)
     state = TrainState(generator.to(device), critic.to(device), config.train, optimizers)
     new: dict[str, str] = {}
@@ -176,6 +176,26 @@ def open_session(
         with taking_up(checkpoint.path):
             new = _take_up(state, checkpoint, fitting)
     return Session(config, splits, encoder, state, batch.to(device), new, devices)
+
+
+def _check_objective(config: Config) -> None:
+    """Refuse a steering or a generator that the objective has no use for."""
+    name = config.objective.name
+    if name != "likelihood":
+        make_controller(config.gfactor, OBJECTIVES[name].ideal, 1)
+        return
+    if not config.generator.feedback:
+        raise ConfigError(
+            "objective.name is likelihood, and this generator's likelihood is not known",
+            rule="only a generator that reads back what it has made has one",
+            repair="--set generator.feedback=true",
+        )
+    if config.gfactor.steer != "fixed":
+        raise ConfigError(
+            f"gfactor.steer is {config.gfactor.steer}, and objective.name is likelihood",
+            rule="a critic that rests has no balance with the generator",
+            repair="--set gfactor.steer=fixed",
+        )
 
 
 def optimizers_of(config: Config) -> tuple[OptimizerConfig, OptimizerConfig]:

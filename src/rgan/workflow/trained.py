@@ -17,8 +17,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from rgan.errors import InputError
+from rgan.nets.base import BaseGenerator
 from rgan.nets.batch import Batch
-from rgan.nets.generator import Generator
 from rgan.sequences import Sequences, concatenate
 from rgan.train.randomness import Stream, numpy_random, torch_random
 from rgan.transforms.config import TransformConfig
@@ -142,7 +142,7 @@ class Trained:
         encoder: fitted to its training data.
     """
 
-    generator: Generator
+    generator: BaseGenerator
     encoder: Encoder
 
     def sample(self, n: int, labels: ArrayLike | None = None, seed: int = 0) -> Sequences:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rgan.nets.generator import Noise
+from rgan.nets.base import Noise
 from rgan.transforms.conditions import ClassCondition, ContinuousCondition
 from rgan.transforms.tensors import Decoder
 from rgan.workflow.trained import Trained
@@ -75,7 +75,7 @@ class Sampler(nn.Module):
         An impossible length or class is looked up where there is nothing, so that any runtime stops
         instead of making something of it.
         """
-        spec, t = self.spec, self.spec.steps
+        t = self.spec.steps
         lengths = self.known_lengths.index_select(0, torch.where(lengths < 1, t + 1, lengths))
 
         def given(part: Tensor | None, *shape: int) -> Tensor:
@@ -84,10 +84,10 @@ class Sampler(nn.Module):
             return torch.zeros(lengths.shape[0], *shape, dtype=torch.float32)
 
         plain = Noise(
-            given(noise_global, self.config.noise_global),
-            given(noise_step, t, self.generator.noise_step),
-            given(mask_uniform, t, len(spec.masks)),
-            given(static_uniform, spec.static),
+            given(noise_global, self.generator.sizes.whole),
+            given(noise_step, t, self.generator.sizes.steps),
+            given(mask_uniform, t, self.generator.sizes.masks),
+            given(static_uniform, self.generator.sizes.static),
         )
         batch = self.generator(
             self.generator.shape_noise(plain), lengths, self._condition(label, lengths)
@@ -108,8 +108,8 @@ class Sampler(nn.Module):
 
     def inputs(self) -> tuple[Port, ...]:
         """What this model needs to be given; what it has no use for is left out."""
-        spec, config, t = self.spec, self.config, self.spec.steps
-        own = (t, self.generator.noise_step)
+        spec, generator, t = self.spec, self.generator, self.spec.steps
+        own = (t, self.generator.sizes.steps)
         classes = isinstance(self.labels, ClassCondition)
         random = any(kind != "continuous" for kind, _ in spec.statics)
         sequence = "one number vector that a whole sequence shares"
@@ -119,14 +119,14 @@ class Sampler(nn.Module):
                 *("label", (), "int64" if classes else "float64", "label"),
                 "place in the list of classes, from 0" if classes else "value of the condition",
             ),
-            Port("noise_global", (config.noise_global,), "float32", "normal", sequence),
+            Port("noise_global", (generator.sizes.whole,), "float32", "normal", sequence),
             Port("noise_step", own, "float32", "normal", "one for each step"),
             Port(
-                *("mask_uniform", (t, len(spec.masks)), "float32", "uniform"),
+                *("mask_uniform", (t, generator.sizes.masks), "float32", "uniform"),
                 "decides between observed and not",
             ),
             Port(
-                *("static_uniform", (spec.static,), "float32", "uniform"),
+                *("static_uniform", (generator.sizes.static,), "float32", "uniform"),
                 "decides between the levels of static attributes",
             ),
         )

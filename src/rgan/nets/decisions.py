@@ -1,0 +1,65 @@
+"""From what a network puts out to values that can be measured and levels that exist.
+
+Shape letters: N sequences, T steps, F value features, S static columns.
+
+Decisions are hard, with the gradient of soft ones, so that a critic never sees what no record has.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rgan.nets.spec import SequenceSpec, StaticOutput
+
+
+def on_lattice(values_NTF: Tensor, lattice_4F: Tensor) -> Tensor:
+    """Values rounded and limited as the data is, with the gradient of the unrounded ones.
+
+    The critic then judges what will be sampled, and cannot tell real data by its whole numbers.
+    """
+    step_F, origin_F, low_F, high_F = lattice_4F
+    free_F = step_F == 0
+    width_F = torch.where(free_F, torch.ones_like(step_F), step_F)
+    place = values_NTF.detach()
+    rounded = torch.round((place - origin_F) / width_F) * width_F + origin_F
+    rounded = torch.where(free_F, place, rounded).clamp(low_F, high_F)
+    return values_NTF + (rounded - place)
+
+
+def straight_through_step(logits: Tensor) -> Tensor:
+    """1 where the logit is above 0, else 0; its gradient is the sigmoid's (Bengio et al. 2013,
+    arXiv 1308.3432)."""
+    soft = torch.sigmoid(logits)
+    return (logits > 0).to(soft.dtype) + soft - soft.detach()
+
+
+def decide_statics(logits_NS: Tensor, spec: SequenceSpec) -> Tensor:
+    """1 for binary columns above 0 and for each categorical attribute's highest, else 0; continuous
+    columns stay as they are."""
+    parts = []
+    for start, stop, kind in static_groups(spec):
+        part = logits_NS[:, start:stop]
+        if kind == "binary":
+            part = straight_through_step(part)
+        elif kind == "categorical":
+            soft = torch.softmax(part, dim=1)
+            hard = nn.functional.one_hot(soft.argmax(1), soft.shape[1]).to(soft.dtype)
+            part = hard + soft - soft.detach()
+        parts.append(part)
+    return torch.cat(parts, dim=1)
+
+
+def columns_of(spec: SequenceSpec, kind: StaticOutput) -> Tensor:
+    """(S,) whether a static column belongs to an attribute of this kind."""
+    return torch.tensor([k == kind for k, size in spec.statics for _ in range(size)]).bool()
+
+
+def static_groups(spec: SequenceSpec) -> list[tuple[int, int, str]]:
+    """Start, stop and kind of each static attribute's columns."""
+    groups: list[tuple[int, int, str]] = []
+    start = 0
+    for kind, size in spec.statics:
+        groups.append((start, start + size, kind))
+        start += size
+    return groups

@@ -1,0 +1,222 @@
+"""A generator that reads back what it has made, so that the likelihood of data is known.
+
+Shape letters: N sequences, T steps, F features, M masks, S static and C condition columns,
+R = S + C, I inputs of the recurrence, H its states, K parts of a mixture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from rgan.nets.base import BaseGenerator, Noise, NoiseSizes
+from rgan.nets.batch import Batch
+from rgan.nets.config import GeneratorConfig
+from rgan.nets.decisions import on_lattice
+from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
+from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, to_normal
+from rgan.nets.share import Share, drawn
+from rgan.nets.spec import SequenceSpec
+from rgan.nets.statics import StaticCopula
+from rgan.nets.together import MaskHead, ValueHead
+
+LIMIT = 4.0
+"""Deviations that a normal score is kept within."""
+LONG = 3.0
+"""Steps after which the memory of a value's age has faded to a third."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known before a step, of each feature (..., F).
+
+    Args:
+        score: the last observed value's normal score, 0 before the first.
+        change: how it differed from the one before.
+        age: steps since, from 0; far above T before the first.
+    """
+
+    score: Tensor
+    change: Tensor
+    age: Tensor
+
+    def inputs(self) -> list[Tensor]:
+        """As networks read it."""
+        return [self.score, self.change, torch.exp(-self.age / LONG), (self.age < 0.5).float()]
+
+    def next(self, score: Tensor, seen: Tensor) -> Past:
+        """After one more step."""
+        known = self.age < _NEVER / 2
+        change = torch.where(known, score - self.score, torch.zeros_like(score))
+        pick = seen > 0.5
+        return Past(
+            torch.where(pick, score, self.score),
+            torch.where(pick, change, self.change),
+            torch.where(pick, torch.zeros_like(self.age), self.age + 1),
+        )
+
+
+_NEVER = 1e4
+
+
+class FeedbackGenerator(BaseGenerator):
+    """Each step is drawn from what the recurrence knows of all steps before it.
+
+    At a step it first decides what is observed, one feature after the other in the light of those
+    before (a fully visible sigmoid belief network, Neal 1992), then draws values as mixtures of
+    normal distributions in normal scores, likewise in the light of those before. So every sequence
+    has a likelihood, which ``likelihood`` gives and a training can maximise; and what is drawn is a
+    function of noise with a slope, by which a critic can teach it too.
+
+    Output fed back to a recurrent GAN: Mogren 2016 (C-RNN-GAN, arXiv 1611.09904). Likelihood and a
+    critic for one generator: Grover et al. 2018 (Flow-GAN, arXiv 1705.08868).
+    """
+
+    table: Tensor
+
+    def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
+        f, m = spec.values, len(spec.masks)
+        super().__init__(spec, config, NoiseSizes(spec.static, 2 * f, m, 0))
+        row = spec.static + spec.condition
+        size = 4 * f + m + row + POSITION_CHANNELS
+        h = config.hidden
+        self.statics = StaticCopula(spec)
+        self.first = nn.Linear(row, 2 * h * config.layers) if row else None
+        self.read = nn.Linear(size, h)
+        kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+        self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
+        self.masks = MaskHead(h + size, h, m) if m else None
+        self.values = ValueHead(h + size + m, h, f)
+        self.register_buffer("table", straight_table(f))
+        self._add_lattice()
+
+    @torch.no_grad()
+    def start(self, batch: Batch) -> None:
+        """Fit the static attributes and the tables of normal scores, and set the masks' rates."""
+        self.statics.fit(batch)
+        f = self.spec.values
+        valid_NT1 = batch.valid[..., None]
+        seen_NTF = self._observed(batch.x[..., f:], valid_NT1) > 0.5
+        random = torch.Generator().manual_seed(0)
+        noise_NTF = torch.rand(batch.x[..., :f].shape, generator=random).to(batch.x.device)
+        values_NTF = self._spread(batch.x[..., :f], noise_NTF).double()
+        for j in range(f):
+            column = values_NTF[..., j][seen_NTF[..., j]].cpu().numpy()
+            # numpy's, as torch's refuses more than 16 million numbers
+            self.table[j] = torch.from_numpy(np.quantile(column, shares().numpy()))
+        if self.masks is not None:
+            rate_M = batch.x[..., f:].sum((0, 1)) / batch.lengths.sum()
+            self.masks.start(rate_M)
+
+    def likelihood(
+        self, real: Batch, random: torch.Generator, share: Share | None = None
+    ) -> Tensor:
+        """(N,) minus the logarithm of the likelihood of each sequence, given its condition, static
+        attributes and length; for a step, in nats.
+
+        Args:
+            random: spreads rounded values over what they were rounded from (dequantisation), and
+                leaves units out; the same state gives the same numbers.
+            share: which sequences of a larger batch these are.
+        """
+        f, valid_NT1 = self.spec.values, real.valid[..., None]
+        masks_NTM = real.x[..., f:]
+        seen_NTF = self._observed(masks_NTM, valid_NT1)
+        noise_NTF = drawn("uniform", real.x[..., :f].shape, random, share)
+        with torch.no_grad(), full_precision(real.x.device):
+            score_NTF = self._scores(real.x[..., :f])
+            target_NTF = self._scores(self._spread(real.x[..., :f], noise_NTF))
+            past = _history(score_NTF, seen_NTF)
+        row_NR = torch.cat([real.static, real.condition], dim=1)
+        x_NTI = self._inputs(past, masks_NTM, row_NR, real.lengths)
+        states_NTH, _ = self.recurrence(silu(self.read(x_NTI)), self._begin(row_NR))
+        leave = self.config.dropout if self.training else 0.0
+        if leave:
+            kept = drawn("uniform", states_NTH.shape, random, share) >= leave
+            states_NTH = states_NTH * kept / (1 - leave)
+        seen_NTK = torch.cat([states_NTH, x_NTI], dim=2)
+        loss_NT = torch.zeros_like(real.valid)
+        if self.masks is not None:
+            loss_NT = self.masks.likelihood(seen_NTK, masks_NTM)
+        seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
+        loss_NT = loss_NT + self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past.score)
+        return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
+
+    def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
+        """A batch of sequences of these lengths under these conditions."""
+        spec, f = self.spec, self.spec.values
+        static_NS = self.statics(noise.whole, condition_NC)
+        row_NR = torch.cat([static_NS, condition_NC], dim=1)
+        state = self._begin(row_NR)
+        zero_NF = noise.steps.new_zeros(len(lengths_N), f)
+        past = Past(zero_NF, zero_NF, torch.full_like(zero_NF, _NEVER))
+        masks_NM = noise.masks.new_zeros(len(lengths_N), len(spec.masks))
+        place_NTP = positions(lengths_N, spec.steps, noise.steps.dtype)
+        around_NTK = torch.cat([row_NR[:, None].expand(-1, spec.steps, -1), place_NTP], dim=2)
+        columns, masks = [], []
+        for t in range(spec.steps):
+            x_NI = torch.cat([*past.inputs(), masks_NM, around_NTK[:, t]], dim=1)
+            out_N1H, state = self.recurrence(silu(self.read(x_NI))[:, None], state)
+            seen_NK = torch.cat([out_N1H[:, 0], x_NI], dim=1)
+            if self.masks is not None:
+                masks_NM = self.masks.draw(seen_NK, noise.masks[:, t])
+            observed_NF = self._observed(masks_NM[:, None], torch.ones_like(zero_NF[:, None, :1]))[
+                :, 0
+            ]
+            seen_NK = torch.cat([seen_NK, masks_NM], dim=1)
+            with full_precision(seen_NK.device):
+                u_NF = self.values.draw(full(seen_NK), noise.steps[:, t], observed_NF, past.score)
+                values_NF = at_steps(from_normal, u_NF.clamp(-LIMIT, LIMIT), self.table)
+                values_NF = on_lattice(values_NF[:, None], self.lattice)[:, 0]
+                past = past.next(self._scores(values_NF), observed_NF)
+            columns.append(values_NF)
+            masks.append(masks_NM)
+        values_NTF, masks_NTM = torch.stack(columns, 1), torch.stack(masks, 1)
+        batch = Batch(values_NTF, static_NS, lengths_N, condition_NC)
+        valid_NT1 = batch.valid[..., None]
+        masks_NTM = masks_NTM * valid_NT1
+        values_NTF = values_NTF * self._observed(masks_NTM, valid_NT1)
+        return batch.with_content(torch.cat([values_NTF, masks_NTM], dim=2), static_NS)
+
+    def _begin(self, row_NR: Tensor) -> tuple[Tensor, Tensor] | Tensor | None:
+        """The recurrence's first state."""
+        if self.first is None:
+            return None
+        parts_NLH = self.first(row_NR).unflatten(1, (2 * self.config.layers, self.config.hidden))
+        hidden_LNH, cell_LNH = parts_NLH.transpose(0, 1).chunk(2)
+        hidden_LNH = torch.tanh(hidden_LNH).contiguous()
+        return (hidden_LNH, cell_LNH.contiguous()) if self.config.cell == "lstm" else hidden_LNH
+
+    def _inputs(self, past: Past, masks_NTM: Tensor, row_NR: Tensor, lengths_N: Tensor) -> Tensor:
+        """(N, T, I) what is known before each step."""
+        steps = self.spec.steps
+        before_NTM = nn.functional.pad(masks_NTM[:, :-1], (0, 0, 1, 0))
+        row_NTR = row_NR[:, None].expand(-1, steps, -1)
+        place_NTP = positions(lengths_N, steps, masks_NTM.dtype)
+        return torch.cat([*past.inputs(), before_NTM, row_NTR, place_NTP], dim=2)
+
+    def _spread(self, values_NTF: Tensor, noise_NTF: Tensor) -> Tensor:
+        """Rounded values moved by up to half a step of the lattice (dequantisation, Uria et al.
+        2013, arXiv 1306.0186), which ``on_lattice`` undoes."""
+        return values_NTF + (noise_NTF - 0.5) * self.lattice[0]
+
+    def _scores(self, values_NTF: Tensor) -> Tensor:
+        scores_NTF = at_steps(to_normal, full(values_NTF), self.table)
+        return scores_NTF.clamp(-LIMIT, LIMIT)
+
+
+def _history(score_NTF: Tensor, seen_NTF: Tensor) -> Past:
+    """What is known before each step (N, T, F), from what was observed."""
+    zero_NF = torch.zeros_like(score_NTF[:, 0])
+    past = Past(zero_NF, zero_NF, torch.full_like(zero_NF, _NEVER))
+    steps = []
+    for t in range(score_NTF.shape[1]):
+        steps.append(past)
+        past = past.next(score_NTF[:, t], seen_NTF[:, t])
+    return Past(
+        *(torch.stack([getattr(p, n) for p in steps], 1) for n in ("score", "change", "age"))
+    )

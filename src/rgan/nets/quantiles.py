@@ -1,0 +1,72 @@
+"""Tables of quantiles: normal numbers to a distribution of any shape, and back.
+
+Shape letters: N sequences, T steps, F features, K columns with a table each, Q points of a table.
+
+The table of a column holds what stands at -3, -2.9 ... 3 deviations of a normal distribution;
+between points it is straight, and past the ends it goes on straight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from torch import Tensor
+
+WIDTH, POINTS = 3.0, 61
+STEP = 2 * WIDTH / (POINTS - 1)
+
+
+def shares() -> Tensor:
+    """(Q,) the share of a normal distribution below each point, float64."""
+    return torch.special.ndtr(torch.linspace(-WIDTH, WIDTH, POINTS, dtype=torch.float64))
+
+
+def straight_table(columns: int) -> Tensor:
+    """(K, Q) a table that changes nothing."""
+    return torch.linspace(-WIDTH, WIDTH, POINTS).repeat(columns, 1)
+
+
+def from_normal(u_NK: Tensor, table_KQ: Tensor) -> Tensor:
+    """(N, K) normal numbers to what the tables say."""
+    place_NK = ((u_NK.detach() + WIDTH) / STEP).floor().clamp(0, POINTS - 2).long()
+    low_NK, high_NK = (_at(table_KQ, place_NK + i) for i in (0, 1))
+    share_NK = (u_NK + WIDTH) / STEP - place_NK
+    return low_NK + share_NK * (high_NK - low_NK)
+
+
+def to_normal(x_NK: Tensor, table_KQ: Tensor) -> Tensor:
+    """The way back, limited to twice the table's width; 0 for a column that never varies."""
+    if torch.compiler.is_exporting():  # no other runtime knows how to search in a table
+        found_NK = (x_NK.detach()[..., None] >= table_KQ).sum(-1)
+    else:
+        found_NK = torch.searchsorted(table_KQ, x_NK.detach().T.contiguous(), right=True).T
+    place_NK = (found_NK - 1).clamp(0, POINTS - 2)
+    low_NK, high_NK = (_at(table_KQ, place_NK + i) for i in (0, 1))
+    wide_NK = high_NK - low_NK
+    flat_NK = wide_NK < 1e-9
+    share_NK = (x_NK - low_NK) / torch.where(flat_NK, torch.ones_like(wide_NK), wide_NK)
+    u_NK = (place_NK + torch.where(flat_NK, torch.full_like(wide_NK, 0.5), share_NK)) * STEP - WIDTH
+    limit = 2 * math.ceil(WIDTH)
+    return u_NK.clamp(-limit, limit) * (table_KQ[:, -1] > table_KQ[:, 0])
+
+
+def at_steps(change: Callable[[Tensor, Tensor], Tensor], x_NTF: Tensor, table_FQ: Tensor) -> Tensor:
+    """``from_normal`` or ``to_normal`` of (..., F), each feature by its table at every step."""
+    return change(x_NTF.flatten(0, -2), table_FQ).view_as(x_NTF)
+
+
+def normal_scores(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Ranks as normal numbers; equal values in an order drawn by lot."""
+    order = np.lexsort((rng.random(len(values)), values))
+    scores = np.empty(len(values))
+    scores[order] = ndtri((np.arange(len(values)) + 0.5) / len(values))
+    return scores
+
+
+def _at(table_KQ: Tensor, place_NK: Tensor) -> Tensor:
+    return table_KQ.gather(1, place_NK.T).T

@@ -1,0 +1,261 @@
+"""A generator that reads back what it has made: its likelihood, what it learns, its refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from command_line import TINY, Answer, rgan
+from rgan.nets.batch import Batch
+from rgan.nets.config import GeneratorConfig
+from rgan.nets.feedback import FeedbackGenerator
+from rgan.nets.spec import SequenceSpec
+from rgan.nets.statics import StaticCopula
+from rgan.nets.together import ValueHead
+from rgan.runs.checkpoint import CheckpointStore
+
+SPEC = SequenceSpec(
+    steps=12, values=3, masks=(1, 2), statics=(("binary", 1), ("categorical", 3)), condition=2
+)
+ONE = SequenceSpec(steps=1, values=2)
+
+
+def stays(n: int, seed: int = 0) -> Batch:
+    """Toy stays: a slow rate; two labs measured together every third step or so, more often in the
+    sick, the second lab a tenth of a deviation from the first; rounded to tenths."""
+    rng = np.random.default_rng(seed)
+    sick_N = rng.random(n) < 0.3
+    level_N = rng.normal(size=n) + 1.5 * sick_N
+    rate_NT = np.zeros((n, 12))
+    rate_NT[:, 0] = level_N
+    for t in range(1, 12):
+        rate_NT[:, t] = 0.9 * rate_NT[:, t - 1] + 0.4 * rng.normal(size=n)
+    masks_NT = rng.random((n, 12)) < np.where(sick_N, 0.6, 0.3)[:, None]
+    first_NT = -0.8 * rate_NT + 0.5 * rng.normal(size=(n, 12))
+    second_NT = first_NT + 0.1 * rng.normal(size=(n, 12))
+    values = np.stack([rate_NT, first_NT * masks_NT, second_NT * masks_NT], 2).round(1)
+    masks = np.stack([masks_NT, masks_NT], 2)
+    old_N = rng.random(n) < np.where(sick_N, 0.8, 0.4)
+    unit_N = np.where(old_N, 0, rng.integers(0, 3, n))
+    static = np.concatenate([old_N[:, None], np.eye(3)[unit_N]], 1)
+    x = torch.tensor(np.concatenate([values, masks], 2), dtype=torch.float32)
+    label = torch.tensor(np.eye(2)[sick_N.astype(int)], dtype=torch.float32)
+    lengths = torch.full((n,), 12)
+    return Batch(x, torch.tensor(static, dtype=torch.float32), lengths, label)
+
+
+def made_by(generator: FeedbackGenerator, like: Batch, seed: int = 1) -> Batch:
+    with torch.no_grad():
+        noise = generator.draw_noise(len(like), torch.Generator().manual_seed(seed))
+        made: Batch = generator(noise, like.lengths, like.condition)
+        return made
+
+
+def started(seed: int = 0, n: int = 2000, **more: object) -> tuple[FeedbackGenerator, Batch]:
+    torch.manual_seed(seed)
+    generator = FeedbackGenerator(SPEC, GeneratorConfig(hidden=32, feedback=True, **more))  # type: ignore[arg-type]
+    step, zero = torch.full((3,), 0.1), torch.zeros(3)
+    generator.set_lattice(step, zero, torch.full((3,), -9.0), torch.full((3,), 9.0))
+    data = stays(n, seed)
+    generator.start(data)
+    return generator, data
+
+
+def taught(seed: int) -> FeedbackGenerator:
+    generator, data = started(seed)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=6e-3)
+    for i in range(400):
+        random = torch.Generator().manual_seed(1000 * seed + i)
+        rows = torch.randint(len(data), (64,), generator=random)
+        loss = generator.likelihood(data.take(rows), random).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return generator.eval()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_learns_what_makes_a_stay(seed: int) -> None:
+    """Bounds: about twice what three seeds got wrong, and far from independence: labs apart would
+    differ in .48 of all places, and in value by 1.5."""
+    real = stays(3000, seed + 50)
+    fake = made_by(taught(seed), real)
+    sick = real.condition[:, 1] > 0.5
+    for part in (sick, ~sick):
+        rates = [x.x[part][..., 3:].mean((0, 1)) for x in (real, fake)]
+        assert torch.allclose(*rates, atol=0.07), "labs are drawn as often, by class"
+        means = [x.x[part][..., 0].mean() for x in (real, fake)]
+        assert abs(means[0] - means[1]) < 0.35, "the classes' levels"
+    apart = ((fake.x[..., 3] > 0.5) != (fake.x[..., 4] > 0.5)).float().mean()
+    assert apart < 0.04, "what is always measured together is so in samples"
+    both = fake.x[..., 3] > 0.5
+    assert (fake.x[..., 1] - fake.x[..., 2])[both].std() < 0.25, "and their values agree"
+    with_rate = [torch.corrcoef(torch.stack([x.x[..., 0][m], x.x[..., 1][m]]))[0, 1]
+                 for x, m in ((real, real.x[..., 3] > 0.5), (fake, both))]  # fmt: skip
+    assert abs(with_rate[0] - with_rate[1]) < 0.1, "values of a step are related"
+    lagged = [torch.corrcoef(torch.stack([x.x[:, 1:, 0].flatten(), x.x[:, :-1, 0].flatten()]))[0, 1]
+              for x in (real, fake)]  # fmt: skip
+    assert abs(lagged[0] - lagged[1]) < 0.06, "and those of neighbouring steps"
+    statics = [x.static[sick].mean(0) for x in (real, fake)]
+    assert torch.allclose(*statics, atol=0.12), "attributes follow the class"
+    tenths = fake.x[..., 0] * 10
+    assert torch.allclose(tenths, tenths.round(), atol=1e-3), "values are rounded as the data are"
+
+
+def test_likelihood_prefers_the_real_order_of_things() -> None:
+    generator, real = taught(0), stays(400, 9)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    mixed = real.with_content(real.x[:, order], real.static)
+    other = Batch(real.x, real.static, real.lengths, real.condition.flip(1))
+    with torch.no_grad():
+        scores = [
+            generator.likelihood(batch, torch.Generator().manual_seed(0)).mean()
+            for batch in (real, mixed, other)
+        ]
+    assert scores[0] + 0.1 < scores[1], "shuffled in time, stays are less likely"
+    assert scores[0] + 0.02 < scores[2], "and so they are under the other class"
+
+
+def test_a_density_adds_up_to_one() -> None:
+    """Of the mixture with neighbours' weights, summed over a fine grid of two features."""
+    torch.manual_seed(0)
+    head = ValueHead(4, 8, 2)
+    with torch.no_grad():
+        head.beside[1, 0] = 0.7
+        for parameter in head.net.parameters():
+            parameter.mul_(2)
+    side = torch.linspace(-9, 9, 901)
+    grid = torch.cartesian_prod(side, side)
+    x, seen, last = (
+        torch.randn(1, 4).expand(len(grid), 4),
+        torch.ones(len(grid), 2),
+        torch.zeros(1, 2),
+    )
+    with torch.no_grad():
+        log = -head.likelihood(x, grid, seen, last)
+        total = log.exp().sum() * (side[1] - side[0]) ** 2
+        drawn = head.draw(x[:20000], torch.randn(20000, 4), seen[:20000], last)
+        surprise = -head.likelihood(x[:20000], drawn, seen[:20000], last).mean()
+        expected = (log.exp() * log).sum() * (side[1] - side[0]) ** 2
+    assert abs(total - 1) < 0.01
+    assert abs(surprise - expected) < 0.05, "what is drawn is distributed as the density says"
+
+
+def test_nothing_later_and_nothing_hidden_reaches_a_step() -> None:
+    generator, data = started()
+    generator.eval()
+    few = data.take(torch.arange(20))
+    x = few.x.clone()
+    x[:, 7:] = stays(20, 77).x[:, 7:]
+    x[..., 1] = torch.where(x[..., 3] > 0.5, x[..., 1], torch.full_like(x[..., 1], 5.0))
+    short = torch.full((20,), 7)
+    with torch.no_grad():
+        losses = [
+            generator.likelihood(
+                Batch(content, few.static, short, few.condition), torch.Generator().manual_seed(0)
+            )
+            for content in (few.x, x)
+        ]
+    assert torch.equal(losses[0], losses[1])
+
+
+def test_a_critic_can_teach_every_part() -> None:
+    generator, data = started()
+    few = data.take(torch.arange(30))
+    noise = generator.draw_noise(30, torch.Generator().manual_seed(0))
+    made = generator(noise, few.lengths, few.condition)
+    made.x.square().sum().backward()
+    for name, parameter in generator.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_units_are_left_out_by_the_given_lot_alone() -> None:
+    generator, data = started(dropout=0.5)
+    few = data.take(torch.arange(50))
+
+    def loss(seed: int) -> torch.Tensor:
+        return generator.likelihood(few, torch.Generator().manual_seed(seed)).detach()
+
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    assert torch.equal(loss(0), loss(0)) and not torch.equal(loss(0), loss(1))
+    assert torch.equal(torch.random.get_rng_state(), before), "torch's own random state rests"
+
+
+def test_static_attributes_keep_their_shares_and_relations() -> None:
+    data = stays(4000)
+    spec = SequenceSpec(12, 3, (1, 2), (("binary", 1), ("categorical", 3)), 2)
+    copula = StaticCopula(spec)
+    copula.fit(data)
+    made = copula(torch.randn(20000, 4, generator=torch.Generator().manual_seed(0)),
+                  data.condition.repeat(5, 1))  # fmt: skip
+    assert torch.allclose(made.mean(0), data.static.mean(0), atol=0.02)
+    old = [x[:, 0] > 0.5 for x in (data.static, made)]
+    shares = [x[o][:, 1].mean() for x, o in zip((data.static, made), old, strict=True)]
+    assert shares[0] == 1.0 and shares[1] > 0.75, "the old are in the first unit"
+
+
+def train(folder: Path, *words: object) -> Answer:
+    flags = ("--max-sequences", 200, "--quiet", "--set", "train.check_memory=false")
+    return rgan("train", *words, *TINY, *flags, "--set", "train.figures=0", "--runs", folder)
+
+
+def tensors(folder: Path) -> bytes:
+    (run,) = folder.iterdir()
+    found = CheckpointStore(run / "checkpoints").load().path
+    return (found / "model.safetensors").read_bytes()
+
+
+PRESET = ("--preset", "feedback", "--set", "train.batch_size=32")
+
+
+def test_icu_stays_by_likelihood_resume_to_the_same_bytes(tmp_path: Path) -> None:
+    through, halves = tmp_path / "through", tmp_path / "halves"
+    few = ("--set", "stopping.patience=0")
+    assert train(through, "icu", *PRESET, *few, "--epochs", 4).code == 0
+    assert train(halves, "icu", *PRESET, *few, "--epochs", 2).code == 0
+    resumed = rgan("train", "--resume", "latest", "--epochs", 4, "-q", "--runs", halves)
+    assert resumed.code == 0, resumed.err
+    assert tensors(through) == tensors(halves)
+    out = tmp_path / "s.npz"
+    made = rgan("sample", "latest", "-n", 50, "-o", out, "--runs", through)
+    assert made.code == 0, made.err
+    with np.load(out) as arrays:
+        assert arrays["values"].shape == (50, 48, 20)
+        assert 0.1 < np.isfinite(arrays["values"]).mean() < 0.9, "gaps are made too"
+
+
+def test_a_critic_goes_on_where_likelihood_ended(tmp_path: Path) -> None:
+    assert train(tmp_path, "sines", *PRESET, "--epochs", 1).code == 0
+    settings = ("--set", "objective.name=relativistic", "--set", "monitor.metric=overall")
+    resumed = rgan(
+        "train", "--resume", "latest", *settings, "--epochs", 2, "-q", "--runs", tmp_path
+    )
+    assert resumed.code == 0, resumed.err
+    (run,) = tmp_path.iterdir()
+    text = (run / "history.jsonl").read_text()
+    assert '"critic"' in text.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (("objective.name=likelihood",), "generator.feedback=true"),
+        (("monitor.metric=likelihood",), "generator.feedback=true"),
+        (
+            ("generator.feedback=true", "objective.name=likelihood", "gfactor.steer=accuracy"),
+            "gfactor.steer=fixed",
+        ),
+    ],
+)
+def test_what_has_no_likelihood_is_refused(
+    tmp_path: Path, settings: tuple[str, ...], says: str
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    answer = train(tmp_path / "runs", "sines", *words, "--epochs", 1)
+    assert answer.code == 2 and says in answer.err
+    assert not list((tmp_path / "runs").glob("*"))
