@@ -10,12 +10,12 @@ from rgan.cli import options as o
 
 
 def demo(
-    steps: Annotated[int, typer.Option(help="Generator updates.")] = 1500,
+    steps: Annotated[int, typer.Option(help="Generator updates.")] = 900,
     runs: o.Runs = "runs",
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train an RCGAN on real ICU stays by outcome, sample, evaluate, and say where all lies."""
+    """Train a recurrent generator on real ICU stays by outcome, sample, evaluate, and say where all lies."""
     from rich.console import Console
 
     from rgan.cli.bars import stages
@@ -25,16 +25,17 @@ def demo(
     from rgan.report.progress import make_progress
     from rgan.workflow.fit import fit
     from rgan.workflow.judge import evaluate_run
+    from rgan.workflow.sampling import load_trained
 
     console = Console()
     settings: dict[str, Any] = {"train.steps": steps, "train.seed": seed, "model.kind": "rcgan"}
     settings["train.real_examples"] = "always"  # these stays are public
     settings["train.figures"] = 4  # a picture of stays takes as long as twenty steps
-    config = resolve("icu", "default", "", {**settings, "evaluate.quick": True})
+    config = resolve("icu", "feedback", "", {**settings, "evaluate.quick": True})
     sequences = load(config.data)
     console.print("[bold]1  Data[/]  real intensive-care stays (PhysioNet 2012, ODC-BY)")
     console.print("   " + summary(sequences), highlight=False)
-    console.print("[bold]2  Train[/]  a recurrent GAN, told whether the patient died")
+    console.print("[bold]2  Train[/]  a recurrent generator, told whether the patient died")
     progress = make_progress(quiet)
     try:
         outcome = fit(
@@ -47,7 +48,8 @@ def demo(
         raise typer.Exit(1)
     run = outcome.run
     console.print("[bold]3  Sample[/]  2,000 synthetic stays")
-    table = write(outcome.session.trained.sample(2000, seed=seed), run.samples / "synthetic.csv")
+    trained, _ = load_trained(run)  # the best on held-out stays
+    table = write(trained.sample(2000, seed=seed), run.samples / "synthetic.csv")
     console.print("[bold]4  Evaluate[/]  against stays that it was not trained on")
     with stages(quiet) as tell:
         result = evaluate_run(run, progress=tell)
@@ -66,7 +68,7 @@ What came of it
 
 What to try next
   rgan sample {path} -n 500 --label 1 -o died.parquet
-  rgan train --resume {path} --set train.steps=6000
+  rgan train --resume {path} --set train.steps=2000
   rgan data show icu
   rgan train YOUR.csv --id patient --time hour --label outcome
   tensorboard --logdir {path}/tensorboard"""

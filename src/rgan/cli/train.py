@@ -37,7 +37,7 @@ def train(
     model: Annotated[
         str | None, typer.Option(help="rgan, rcgan (conditioned on labels) or auto.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="default, or paper (Esteban et al. 2017).")] = "",
+    preset: Annotated[str, typer.Option(help="default, feedback (by likelihood), or paper.")] = "",
     config: Annotated[str, typer.Option(help="A TOML file of settings.")] = "",
     set_: o.SetOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, in all.")] = None,

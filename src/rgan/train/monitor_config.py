@@ -36,7 +36,7 @@ class MonitorConfig:
     metric: MonitorMetric = "overall"
     """By which the best checkpoint is chosen, and by which training stops: overall is all
     distances together, each held against what real training sequences would have; likelihood, for
-    ``generator.feedback``, is minus the mean logarithm of a step's."""
+    ``generator.feedback``, is minus the mean logarithm of a step's, and all of a look."""
 
 
 @dataclass(frozen=True, config=_STRICT)

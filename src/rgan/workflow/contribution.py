@@ -43,7 +43,7 @@ def contribution(
     *,
     against: str = "",
     settings: dict[str, Any] | None = None,
-    which: str = "latest",
+    which: str = "auto",
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Contribution:

@@ -71,6 +71,13 @@ def export(
     which = int(checkpoint) if str(checkpoint).isdecimal() else str(checkpoint)
     saved = load_checkpoint(run, which)  # a step or a mark
     trained = trained_from_checkpoint(saved)
+    if to == "onnx" and trained.generator.config.feedback:
+        raise InputError(
+            "this generator reads back what it makes, step by step",
+            rule="it is exported to torch only",
+            reason="written out step by step, its graph takes ONNX's converter an hour",
+            repair=f"rgan export {run.path} --to torch",
+        )
     sampler = Sampler(trained).eval()
     about = describe(
         sampler,

@@ -100,7 +100,7 @@ def prepare(
     *,
     against: str = "",
     settings: dict[str, Any] | None = None,
-    which: str = "latest",
+    which: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> Bench:
     """What ``evaluate_run`` judges with; arguments and errors are its own."""

@@ -60,6 +60,8 @@ class Monitor:
         self.clock = time.monotonic()
 
     def _guess(self) -> float:
+        if self.config.metric == "likelihood":
+            return 0.0
         values = self.session.splits.validation.values
         return FIRST[0] + FIRST[1] * self.config.size * values.shape[1] * values.shape[2]
 
@@ -131,13 +133,12 @@ class Monitor:
     def _look(self, event: EpochEnded) -> None:
         begun = time.monotonic()
         try:
-            scorer = self._scorer()
+            judge = self._judge()
             if self.initial is not None:
                 start, self.initial = self.initial, None
-                self._take_in({"epoch": 0, "step": 0, "batches": 0, "seconds": 0.0},
-                              scorer.score(start.sample) | self._likelihood(start))  # fmt: skip
+                self._take_in({"epoch": 0, "step": 0, "batches": 0, "seconds": 0.0}, judge(start))
             ready = time.monotonic()
-            values = scorer.score(self.session.trained.sample) | self._likelihood()
+            values = judge(self.session.trained)
         except (RganError, ValueError, RuntimeError, MemoryError) as error:
             # Watching must not end what it watches.
             self.broken = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -155,11 +156,12 @@ class Monitor:
         )
         self._tell_cost()
 
-    def _likelihood(self, trained: Trained | None = None) -> dict[str, float]:
-        """Of the validation split, where the generator knows it."""
-        if self.config.metric != "likelihood":
-            return {}
-        return {"likelihood": likelihood(trained or self.session.trained, self.session.splits)}
+    def _judge(self) -> Callable[[Trained], dict[str, float]]:
+        """What a look computes. Likelihood takes moments, so that it is all of a look."""
+        if self.config.metric == "likelihood":
+            return lambda trained: {"likelihood": likelihood(trained, self.session.splits)}
+        scorer = self._scorer()
+        return lambda trained: scorer.score(trained.sample)
 
     def _take_in(self, place: dict[str, Any], values: dict[str, float]) -> bool:
         """Put a look into the curve; gives whether it is the best."""
