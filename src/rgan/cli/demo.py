@@ -15,7 +15,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train a recurrent generator on real ICU stays by outcome, sample, evaluate, and say where all lies."""
+    """Train on real ICU stays by outcome, sample, evaluate, and say where all lies."""
     from rich.console import Console
 
     from rgan.cli.bars import stages
