@@ -64,12 +64,13 @@ def trial(options: argparse.Namespace, seed: int) -> Row:
         outcome = fit(config, runs=runs, listeners=(progress,), command="benchmarks/clinical.py")
         if outcome.ended.status != "finished":
             sys.exit(f"stopped by {outcome.ended.reason}; what was finished is kept: --resume")
+        trained = outcome.trained
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     session, began = outcome.session, time.monotonic()
     result = evaluate(
         session.splits.train,
         other_set(config, options.test),
-        trained_sampler(session.trained),
+        trained_sampler(trained),
         EvaluateConfig(metrics=METRICS, repeats=options.repeats, size=options.size),
     )
     return {

@@ -95,9 +95,10 @@ def train_and_judge(config: Config, quiet: bool) -> Row:
         outcome = fit(config, runs=runs, listeners=(progress,), command="benchmarks/quality.py")
         if outcome.ended.status != "finished":
             sys.exit(f"stopped by {outcome.ended.reason}; what was finished is kept: --resume")
+        trained = outcome.trained
     session, began = outcome.session, time.monotonic()
     splits = session.splits
-    sampler = trained_sampler(session.trained)
+    sampler = trained_sampler(trained)
     result = evaluate(splits.train, splits.test, sampler, config.evaluate)
     return {
         "seed": config.train.seed,

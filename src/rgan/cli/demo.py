@@ -25,7 +25,6 @@ def demo(
     from rgan.report.progress import make_progress
     from rgan.workflow.fit import fit
     from rgan.workflow.judge import evaluate_run
-    from rgan.workflow.sampling import load_trained
 
     console = Console()
     settings: dict[str, Any] = {"train.steps": steps, "train.seed": seed, "model.kind": "rcgan"}
@@ -48,8 +47,7 @@ def demo(
         raise typer.Exit(1)
     run = outcome.run
     console.print("[bold]3  Sample[/]  2,000 synthetic stays")
-    trained, _ = load_trained(run)  # the best on held-out stays
-    table = write(trained.sample(2000, seed=seed), run.samples / "synthetic.csv")
+    table = write(outcome.trained.sample(2000, seed=seed), run.samples / "synthetic.csv")
     console.print("[bold]4  Evaluate[/]  against stays that it was not trained on")
     with stages(quiet) as tell:
         result = evaluate_run(run, progress=tell)

@@ -28,9 +28,11 @@ from rgan.workflow.changes import (
 from rgan.workflow.monitor import check_monitor
 from rgan.workflow.processes import device_words, team
 from rgan.workflow.recording import Recording
+from rgan.workflow.sampling import load_trained
 from rgan.workflow.session import Session, open_session
 from rgan.workflow.shrinking import check_halvable, fitted, halved, note_batch, reason_of
 from rgan.workflow.stop import StopSignals
+from rgan.workflow.trained import Trained
 
 Say = Callable[[str], None]
 
@@ -48,6 +50,13 @@ class Outcome:
     run: Run
     session: Session
     ended: Ended
+
+    @property
+    def trained(self) -> Trained:
+        """What ``rgan sample`` takes: the best of a training by likelihood, else the last."""
+        if self.session.config.objective.name != "likelihood":
+            return self.session.trained
+        return load_trained(self.run)[0]
 
 
 def fit(
