@@ -11,7 +11,7 @@ from rgan.errors import ConfigError
 from rgan.nets.feedback import FeedbackGenerator
 from rgan.workflow.trained import Trained, to_batch
 
-MOST = 1000
+MOST = 500
 """Sequences of the validation split that are looked at, the same ones each time."""
 
 
