@@ -138,12 +138,13 @@ class FeedbackGenerator(BaseGenerator):
         if leave:
             kept = drawn("uniform", states_NTH.shape, random, share) >= leave
             states_NTH = states_NTH * kept / (1 - leave)
-        seen_NTK = torch.cat([states_NTH, x_NTI], dim=2)
         loss_NT = torch.zeros_like(real.valid)
-        if self.masks is not None:
-            loss_NT = self.masks.likelihood(seen_NTK, masks_NTM)
-        seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
-        loss_NT = loss_NT + self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past.score)
+        with full_precision(states_NTH.device):
+            seen_NTK = torch.cat([full(states_NTH), x_NTI], dim=2)
+            if self.masks is not None:
+                loss_NT = self.masks.likelihood(seen_NTK, masks_NTM)
+            seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
+            loss_NT = loss_NT + self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past.score)
         return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
 
     def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
