@@ -302,3 +302,22 @@ def test_simple_ways_are_what_they_are_called():
     guess = mice(both, gaps, wanted, np.array([0.0, 1.0]), np.array([1.0, 2.0]))
     truth = both.values[wanted]
     assert np.abs(guess - truth).mean() < 0.2 * np.abs(truth - 1).mean()
+
+
+def test_a_run_on_built_in_stays_fills_its_own_samples_written_as_a_table(tmp_path: Path):
+    """The file names no unit of time, and the run knows hours."""
+    trained = rgan("train", "icu", *TINY, "--max-sequences", 120, "--epochs", 1, "-q",
+                   "--set", "train.check_memory=false", "--runs", tmp_path / "runs")  # fmt: skip
+    assert trained.code == 0, trained.err
+    (run,) = (tmp_path / "runs").iterdir()
+    made, out = tmp_path / "made.csv", tmp_path / "out.csv"
+    assert rgan("sample", run, "-n", 20, "-o", made).code == 0
+    words = ("--id", "id", "--time", "time", "--label", "died")
+    words += ("--static", "age", "--static", "sex", "--static", "unit")
+    answer = rgan("impute", run, made, "-o", out, "--draws", 2, "--steps", 3, *words)
+    assert answer.code == 0, answer.err
+    assert "taken to be in h" in answer.err
+    before, after = pl.read_csv(made), pl.read_csv(out)
+    assert before["HR"].null_count() > 0 and after["HR"].null_count() == 0
+    kept = before["HR"].is_not_null()
+    assert (before["HR"].filter(kept) == after["HR"].filter(kept)).all()

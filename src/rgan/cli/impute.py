@@ -41,6 +41,10 @@ def impute(
     refit: Annotated[bool, typer.Option("--refit", help="Fit the imputer anew.")] = False,
     steps: Annotated[int, typer.Option(help="Updates, where it is fitted.")] = 1500,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, auto.")] = "cpu",
+    id_: o.Id = None,
+    time: o.Time = None,
+    label: o.Label = None,
+    static: o.Static = None,
     set_: o.SetOption = None,
     runs: o.Runs = "runs",
     quiet: o.Quiet = False,
@@ -59,7 +63,8 @@ def impute(
         parse_mask(rule)
     _check(draws, steps, seed, bool(hide), bool(score))
     folder = find_run(run, runs)  # a wrong name is told at once, without loading torch
-    settings = parse_settings(set_ or [])
+    given = o.settings_of("data", id=id_, time=time, label=label, static=static)
+    settings = {**given, **parse_settings(set_ or [])}
 
     from rgan.cli.bars import counting, stages
     from rgan.data.masks import without

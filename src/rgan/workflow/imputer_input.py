@@ -88,6 +88,7 @@ def matched(sequences: Sequences, encoder: Encoder, windowed: bool = False) -> S
     _check_names(sequences.feature_names, packer.feature_names, "feature")
     if sequences.feature_names != packer.feature_names:
         sequences = sequences.with_features(packer.feature_names)
+    sequences = _timed(sequences, packer)
     _check_units(sequences, packer)
     _check_levels(sequences, packer)
     if sequences.n_steps > packer.spec.steps and not windowed:
@@ -135,6 +136,14 @@ def _named(sequences: Sequences, packer: Packer) -> Sequences:
     names = ", ".join(packer.feature_names)
     note = f"the array has no names; its columns are taken as {names}"
     return replace(sequences, feature_names=packer.feature_names, notes=(*sequences.notes, note))
+
+
+def _timed(sequences: Sequences, packer: Packer) -> Sequences:
+    """A table says no unit of time: its numbers are taken to be in the model's."""
+    if sequences.step_unit != "step" or packer.step_unit == "step":
+        return sequences
+    note = f"time has no unit in the file; it is taken to be in {packer.step_unit}"
+    return replace(sequences, step_unit=packer.step_unit, notes=(*sequences.notes, note))
 
 
 def _check_names(found: tuple[str, ...], known: tuple[str, ...], what: str) -> None:
