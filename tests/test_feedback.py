@@ -259,3 +259,26 @@ def test_what_has_no_likelihood_is_refused(
     answer = train(tmp_path / "runs", "sines", *words, "--epochs", 1)
     assert answer.code == 2 and says in answer.err
     assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_samples_come_from_the_best_checkpoint_and_onnx_is_refused(tmp_path: Path) -> None:
+    """A rate so high that the last steps are worse than the first ones."""
+    wild = ("--set", "generator_optimizer.rate=0.3", "--set", "train.average=0")
+    looks = ("--set", "monitor.every=1", "--set", "monitor.budget=0")
+    words = (*PRESET, *wild, *looks, "--set", "stopping.patience=2", "--epochs", 12)
+    assert train(tmp_path, "digits", *words, "--set", "health.explosion=warn").code == 0
+    (run,) = tmp_path.iterdir()
+    store = CheckpointStore(run / "checkpoints")
+    best, last = store.load("best").step, store.load("latest").step
+    assert best < last, "it stopped after two looks without a better one"
+    made = {}
+    for which in ("auto", "best", "latest"):
+        out = tmp_path / f"{which}.npy"
+        answer = rgan("sample", run, "-n", 20, "-o", out, "--checkpoint", which)
+        assert answer.code == 0, answer.err
+        made[which] = np.load(out)
+    assert np.array_equal(made["auto"], made["best"])
+    assert not np.array_equal(made["auto"], made["latest"])
+    refused = rgan("export", run, "--to", "onnx", "-o", tmp_path / "x.onnx")
+    assert refused.code == 2 and "--to torch" in refused.err
+    assert not (tmp_path / "x.onnx").exists()
