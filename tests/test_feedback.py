@@ -162,8 +162,9 @@ def test_nothing_later_and_nothing_hidden_reaches_a_step() -> None:
     assert torch.equal(losses[0], losses[1])
 
 
-def test_a_critic_can_teach_every_part() -> None:
-    generator, data = started()
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_critic_can_teach_every_part(cell: str) -> None:
+    generator, data = started(cell=cell)
     few = data.take(torch.arange(30))
     noise = generator.draw_noise(30, torch.Generator().manual_seed(0))
     made = generator(noise, few.lengths, few.condition)
@@ -246,6 +247,7 @@ def test_a_critic_goes_on_where_likelihood_ended(tmp_path: Path) -> None:
     [
         (("objective.name=likelihood",), "generator.feedback=true"),
         (("monitor.metric=likelihood",), "generator.feedback=true"),
+        (("generator.feedback=true", "generator.whiten=true"), "generator.whiten=false"),
         (
             ("generator.feedback=true", "objective.name=likelihood", "gfactor.steer=accuracy"),
             "gfactor.steer=fixed",

@@ -85,7 +85,7 @@ class FeedbackGenerator(BaseGenerator):
         size = 4 * f + m + row + POSITION_CHANNELS
         h = config.hidden
         self.statics = StaticCopula(spec)
-        self.first = nn.Linear(row, 2 * h * config.layers) if row else None
+        self.first = nn.Linear(row, self._parts * h * config.layers) if row else None
         self.read = nn.Linear(size, h)
         kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
@@ -183,14 +183,19 @@ class FeedbackGenerator(BaseGenerator):
         values_NTF = values_NTF * self._observed(masks_NTM, valid_NT1)
         return batch.with_content(torch.cat([values_NTF, masks_NTM], dim=2), static_NS)
 
+    @property
+    def _parts(self) -> int:
+        """An LSTM's state has two parts, a GRU's one."""
+        return 2 if self.config.cell == "lstm" else 1
+
     def _begin(self, row_NR: Tensor) -> tuple[Tensor, Tensor] | Tensor | None:
         """The recurrence's first state."""
         if self.first is None:
             return None
-        parts_NLH = self.first(row_NR).unflatten(1, (2 * self.config.layers, self.config.hidden))
-        hidden_LNH, cell_LNH = parts_NLH.transpose(0, 1).chunk(2)
-        hidden_LNH = torch.tanh(hidden_LNH).contiguous()
-        return (hidden_LNH, cell_LNH.contiguous()) if self.config.cell == "lstm" else hidden_LNH
+        sizes = (self._parts * self.config.layers, self.config.hidden)
+        parts = self.first(row_NR).unflatten(1, sizes).transpose(0, 1).chunk(self._parts)
+        hidden_LNH = torch.tanh(parts[0]).contiguous()
+        return hidden_LNH if self._parts == 1 else (hidden_LNH, parts[1].contiguous())
 
     def _inputs(self, past: Past, masks_NTM: Tensor, row_NR: Tensor, lengths_N: Tensor) -> Tensor:
         """(N, T, I) what is known before each step."""

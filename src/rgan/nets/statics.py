@@ -92,7 +92,7 @@ class StaticCopula(nn.Module):
 
 def _moments(static_NS: Array, soft_S: NDArray[np.bool_], c_NC: Array) -> tuple[Array, Array]:
     """What the condition adds (C, S), and the correlations of the rest (S, S), both latent."""
-    n, s = static_NS.shape
+    n = len(static_NS)
     rng = np.random.default_rng(0)
     plain_NS = static_NS.copy()
     for j in np.flatnonzero(soft_S):
@@ -105,7 +105,6 @@ def _moments(static_NS: Array, soft_S: NDArray[np.bool_], c_NC: Array) -> tuple[
     slopes_CS = np.linalg.solve(power_CC + held, c_NC.T @ plain_NS)
     rest_NS = plain_NS - c_NC @ slopes_CS
     own_SS = (rest_NS.T @ rest_NS / n) / height_S / height_S[:, None]
-    own_SS[np.eye(s, dtype=bool)] = 1.0
     return slopes_CS / height_S, _proper(np.clip(own_SS, -0.95, 0.95))
 
 

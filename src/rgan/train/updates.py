@@ -87,22 +87,15 @@ class Updater:
 
     def _update(self) -> dict[str, Tensor]:
         state, k = self.state, self.state.decision.critic_steps
-        losses: dict[str, Tensor] = {}
         if self.by_likelihood:
             return self._update_by_likelihood()
+        losses: dict[str, Tensor] = {}
         for i in range(k):
             real, fake = self._batches(state.drawn, with_history=i == k - 1)
             losses |= self._update_critic(real, fake.detach(), state.drawn)
             state.drawn += 1
         losses["generator"] = self._update_generator(real, fake)
-        if self.examined:
-            real, fake = (self.group.gathered(part, self.share) for part in (real, fake))
-            if self.probe is not None:
-                self.probe.compare(real, fake)
-        self.losses = losses
-        if state.config.average:
-            state.update_average()
-        return losses
+        return self._close(real, fake, losses)
 
     def _update_by_likelihood(self) -> dict[str, Tensor]:
         """The generator's step towards the data, and none of the critic's."""
@@ -116,14 +109,18 @@ class Updater:
         self.scores = real.x.new_zeros(2, self.plan.batch).unbind()
         losses = self._learn("generator", loss, {"generator": loss.detach()})
         state.drawn += 1
+        fake = self._batches(number, with_history=False)[1] if self.examined else real
+        return self._close(real, fake, losses)
+
+    def _close(self, real: Batch, fake: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What ends every update: the last batch measured, losses kept, weights averaged."""
         if self.examined:
-            real, fake = self._batches(number, with_history=False)
             real, fake = (self.group.gathered(part, self.share) for part in (real, fake))
             if self.probe is not None:
                 self.probe.compare(real, fake)
         self.losses = losses
-        if state.config.average:
-            state.update_average()
+        if self.state.config.average:
+            self.state.update_average()
         return losses
 
     def accuracy(self) -> float:

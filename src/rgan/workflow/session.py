@@ -181,6 +181,12 @@ def open_session(
 def _check_objective(config: Config) -> None:
     """Refuse a steering or a generator that the objective has no use for."""
     name = config.objective.name
+    if config.generator.feedback and config.generator.whiten:
+        raise ConfigError(
+            "generator.feedback and generator.whiten are both true",
+            rule="at most one of them: each says how values are made of noise",
+            repair="--set generator.whiten=false",
+        )
     if name != "likelihood":
         make_controller(config.gfactor, OBJECTIVES[name].ideal, 1)
         return
