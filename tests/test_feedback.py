@@ -12,8 +12,10 @@ from command_line import TINY, Answer, rgan
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
 from rgan.nets.feedback import FeedbackGenerator
+from rgan.nets.quantiles import points_below
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.statics import StaticCopula
+from rgan.nets.stepping import Stepper
 from rgan.nets.together import ValueHead
 from rgan.runs.checkpoint import CheckpointStore
 
@@ -137,11 +139,14 @@ def test_a_density_adds_up_to_one() -> None:
     with torch.no_grad():
         log = -head.likelihood(x, grid, seen, last)
         total = log.exp().sum() * (side[1] - side[0]) ** 2
-        drawn = head.draw(x[:20000], torch.randn(20000, 4), seen[:20000], last)
+        noise = torch.randn(4, 20000)
+        drawn = head.draw(x[:20000].T, noise, seen[:20000].T, last.T).T
         surprise = -head.likelihood(x[:20000], drawn, seen[:20000], last).mean()
         expected = (log.exp() * log).sum() * (side[1] - side[0]) ** 2
+        complete = head.draw(x[:20000].T, noise, None, last.T).T
     assert abs(total - 1) < 0.01
     assert abs(surprise - expected) < 0.05, "what is drawn is distributed as the density says"
+    assert torch.allclose(complete, drawn, atol=1e-5), "also where nothing can be missing"
 
 
 def test_nothing_later_and_nothing_hidden_reaches_a_step() -> None:
@@ -172,6 +177,46 @@ def test_a_critic_can_teach_every_part(cell: str) -> None:
     for name, parameter in generator.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_samples_are_the_same_with_and_without_slopes(cell: str) -> None:
+    generator, data = started(cell=cell)
+    noise = generator.draw_noise(500, torch.Generator().manual_seed(0))
+    few = data.take(torch.arange(500))
+    taught = generator(noise, few.lengths, few.condition)
+    with torch.no_grad():
+        made = generator(noise, few.lengths, few.condition)
+    assert taught.x.requires_grad and torch.equal(taught.x, made.x)
+    assert torch.equal(made.x[..., 3:], (made.x[..., 3:] > 0.5).float()), "masks are 0 or 1"
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
+@pytest.mark.parametrize("begun", [False, True])
+def test_steps_are_those_of_torch(kind: type[torch.nn.LSTM | torch.nn.GRU], begun: bool) -> None:
+    torch.manual_seed(0)
+    rnn = kind(5, 7, 2, batch_first=True)
+    x = torch.randn(4, 9, 5, requires_grad=True)
+    state = (torch.randn(2, 4, 7), torch.randn(2, 4, 7)) if begun else None
+    first = state[0] if state and kind is torch.nn.GRU else state
+    whole = rnn(x, first)[0]
+    step = Stepper(rnn, first, 4)
+    steps = torch.stack([step(x[:, t].T).T for t in range(9)], 1)
+    assert torch.allclose(whole, steps, atol=1e-6)
+    inputs = (x, *rnn.parameters())
+    slopes = [torch.autograd.grad(out.square().sum(), inputs) for out in (whole, steps)]
+    for one, other in zip(*slopes, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_tables_are_searched_as_torch_does() -> None:
+    """Values between, at and beyond points, of which several are equal."""
+    table = torch.randn(6, 61, generator=torch.Generator().manual_seed(0)).sort(1)[0]
+    table[1], table[2] = table[1].round(decimals=1).clone(), 3.0
+    beyond = torch.tensor([[-9.0, 9.0]]).expand(6, 2)
+    x = torch.cat([table, table + 1e-3, (table[:, 1:] + table[:, :-1]) / 2, beyond], 1)
+    known = torch.searchsorted(table, x, right=True).sub(1).clamp(0, 59)
+    assert torch.equal(points_below(x, table), known)
 
 
 def test_units_are_left_out_by_the_given_lot_alone() -> None:

@@ -30,8 +30,11 @@ def on_lattice(values_NTF: Tensor, lattice_4F: Tensor) -> Tensor:
 def straight_through_step(logits: Tensor) -> Tensor:
     """1 where the logit is above 0, else 0; its gradient is the sigmoid's (Bengio et al. 2013,
     arXiv 1308.3432)."""
+    hard = (logits > 0).to(logits.dtype)
+    if not torch.is_grad_enabled():
+        return hard
     soft = torch.sigmoid(logits)
-    return (logits > 0).to(soft.dtype) + soft - soft.detach()
+    return hard + (soft - soft.detach())
 
 
 def decide_statics(logits_NS: Tensor, spec: SequenceSpec) -> Tensor:

@@ -1,7 +1,8 @@
 """A generator that reads back what it has made, so that the likelihood of data is known.
 
 Shape letters: N sequences, T steps, F features, M masks, S static and C condition columns,
-R = S + C, I inputs of the recurrence, H its states, K parts of a mixture.
+R = S + C, I inputs of the recurrence, H its states, K parts of a mixture. While it draws, sequences
+stand last, as in ``stepping``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, t
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.statics import StaticCopula
+from rgan.nets.stepping import Stepper, linear
 from rgan.nets.together import MaskHead, ValueHead
 
 LIMIT = 4.0
@@ -152,31 +154,31 @@ class FeedbackGenerator(BaseGenerator):
         spec, f = self.spec, self.spec.values
         static_NS = self.statics(noise.whole, condition_NC)
         row_NR = torch.cat([static_NS, condition_NC], dim=1)
-        state = self._begin(row_NR)
-        zero_NF = noise.steps.new_zeros(len(lengths_N), f)
-        past = Past(zero_NF, zero_NF, torch.full_like(zero_NF, _NEVER))
-        masks_NM = noise.masks.new_zeros(len(lengths_N), len(spec.masks))
-        place_NTP = positions(lengths_N, spec.steps, noise.steps.dtype)
-        around_NTK = torch.cat([row_NR[:, None].expand(-1, spec.steps, -1), place_NTP], dim=2)
+        recur = Stepper(self.recurrence, self._begin(row_NR), len(row_NR))
+        normal_TEN, chance_TMN = (
+            x.permute(1, 2, 0).contiguous() for x in (noise.steps, noise.masks)
+        )
+        place_TPN = positions(lengths_N, spec.steps, noise.steps.dtype).permute(1, 2, 0)
+        zero_FN, masks_MN = torch.zeros_like(normal_TEN[0, :f]), torch.zeros_like(chance_TMN[0])
+        past, seen_FN = Past(zero_FN, zero_FN, zero_FN + _NEVER), torch.ones_like(zero_FN)
+        whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []
         for t in range(spec.steps):
-            x_NI = torch.cat([*past.inputs(), masks_NM, around_NTK[:, t]], dim=1)
-            out_N1H, state = self.recurrence(silu(self.read(x_NI))[:, None], state)
-            seen_NK = torch.cat([out_N1H[:, 0], x_NI], dim=1)
+            x_IN = torch.cat([*past.inputs(), masks_MN, row_NR.T, place_TPN[t]])
+            known_KN = torch.cat([recur(silu(linear(self.read, x_IN))), x_IN])
             if self.masks is not None:
-                masks_NM = self.masks.draw(seen_NK, noise.masks[:, t])
-            observed_NF = self._observed(masks_NM[:, None], torch.ones_like(zero_NF[:, None, :1]))[
-                :, 0
-            ]
-            seen_NK = torch.cat([seen_NK, masks_NM], dim=1)
-            with full_precision(seen_NK.device):
-                u_NF = self.values.draw(full(seen_NK), noise.steps[:, t], observed_NF, past.score)
-                values_NF = at_steps(from_normal, u_NF.clamp(-LIMIT, LIMIT), self.table)
-                values_NF = on_lattice(values_NF[:, None], self.lattice)[:, 0]
-                past = past.next(self._scores(values_NF), observed_NF)
-            columns.append(values_NF)
-            masks.append(masks_NM)
-        values_NTF, masks_NTM = torch.stack(columns, 1), torch.stack(masks, 1)
+                masks_MN = self.masks.draw(known_KN, chance_TMN[t])
+                known_KN = torch.cat([known_KN, masks_MN])
+                seen_FN = self._observed(masks_MN.T[None], whole_1N1)[0].T
+            with full_precision(known_KN.device):
+                gaps_FN = None if self.masks is None else seen_FN
+                u_FN = self.values.draw(full(known_KN), normal_TEN[t], gaps_FN, past.score)
+                values_NF = from_normal(u_FN.T.clamp(-LIMIT, LIMIT), self.table)
+                values_NF = on_lattice(values_NF, self.lattice)
+                past = past.next(self._scores(values_NF).T, seen_FN)
+            columns.append(values_NF.T)
+            masks.append(masks_MN)
+        values_NTF, masks_NTM = (torch.stack(x).permute(2, 0, 1) for x in (columns, masks))
         batch = Batch(values_NTF, static_NS, lengths_N, condition_NC)
         valid_NT1 = batch.valid[..., None]
         masks_NTM = masks_NTM * valid_NT1

@@ -1,18 +1,20 @@
 """Heads that decide on what happens together at a step: each feature in the light of those before.
 
 Shape letters: N sequences (or sequences times steps), F features, M masks, I inputs, H hidden
-units, K parts of a mixture.
+units, K parts of a mixture. What is drawn has its sequences last, as in ``stepping``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, silu, softplus
 
 from rgan.nets.decisions import straight_through_step
+from rgan.nets.stepping import linear
 
 PARTS = 4
 FINEST = 2e-3
@@ -52,15 +54,13 @@ class MaskHead(nn.Module):
         logits_NTM = self.net(x_NTI) + (masks_NTM - self.rate) @ self._beside.T
         return binary_cross_entropy_with_logits(logits_NTM, masks_NTM, reduction="none").sum(-1)
 
-    def draw(self, x_NI: Tensor, noise_NM: Tensor) -> Tensor:
-        """(N, M) decisions, by logistic noise, with the slopes of soft ones."""
-        beside_MM, decided = self._beside, []
-        left_MN = (self.net(x_NI) + noise_NM - self.rate @ beside_MM.T).T
-        for j in range(len(beside_MM)):
-            bit_N = straight_through_step(left_MN[0])
-            decided.append(bit_N)
-            left_MN = left_MN[1:] + beside_MM[j + 1 :, j, None] * bit_N
-        return torch.stack(decided, 1)
+    def draw(self, x_IN: Tensor, noise_MN: Tensor) -> Tensor:
+        """(M, N) decisions, by logistic noise, with the slopes of soft ones."""
+        first, last, beside_MM = _first(self.net), _last(self.net), self._beside
+        logits_MN = linear(last, silu(linear(first, x_IN))) + noise_MN
+        logits_MN = logits_MN - (beside_MM @ self.rate)[:, None]
+        _, decided = _in_turn(logits_MN, beside_MM, lambda _, x_N: straight_through_step(x_N))
+        return torch.stack(decided)
 
 
 class ValueHead(nn.Module):
@@ -70,6 +70,9 @@ class ValueHead(nn.Module):
     """
 
     order: Tensor
+    near: Tensor
+    place: Tensor
+    begin: Tensor
 
     def __init__(self, size: int, hidden: int, features: int) -> None:
         super().__init__()
@@ -80,50 +83,97 @@ class ValueHead(nn.Module):
         self.straight = nn.Linear(size, features, bias=False)
         self.beside = nn.Parameter(torch.zeros(features, features))
         self.register_buffer("order", torch.ones(features, features).tril(-1), False)
+        near_K = (torch.arange(PARTS) < PARTS // 2).float()
+        place_K = torch.linspace(-0.6, 0.6, PARTS) * torch.where(near_K > 0, 0.1, 1.0)
+        begin_K = torch.linspace(-2.5, 0.3, PARTS)
+        for name, part_K in (("near", near_K), ("place", place_K), ("begin", begin_K)):
+            self.register_buffer(name, part_K[:, None, None], False)
         nn.init.zeros_(self.straight.weight)
         with torch.no_grad():
             _last(self.net).weight.mul_(0.1)
 
-    def _mixture(self, x: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., F, K) logits, means and deviations."""
-        logit, mean, spread = self.net(x).unflatten(-1, (self.features, 3, PARTS)).unbind(-2)
-        near = PARTS // 2
-        place = torch.linspace(-0.6, 0.6, PARTS, device=x.device)
-        begin = torch.linspace(-2.5, 0.3, PARTS, device=x.device)
-        moved = (last + self.straight(x))[..., None]
-        mean = mean + torch.cat(
-            [(moved + place[:near] * 0.1), place[near:].expand_as(mean[..., near:])], -1
-        )
-        return logit, mean, FINEST + softplus(spread + begin)
+    @property
+    def _beside(self) -> Tensor:
+        return self.beside * self.order
+
+    def _mixture(self, plain: Tensor, moved_FN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(K, F, N) logits, means, and what softplus makes deviations of.
+
+        Args:
+            plain: (3, K, F, N) from the network.
+            moved_FN: the last values, and how they move.
+        """
+        logit, mean, spread = plain
+        return logit, mean + self.place + self.near * moved_FN, spread + self.begin
 
     def likelihood(self, x: Tensor, target: Tensor, seen: Tensor, last: Tensor) -> Tensor:
         """(N, T) minus the logarithm of the density of the observed values' normal scores."""
-        logit, mean, spread = self._mixture(x, last)
-        share = torch.log_softmax(logit, -1)
-        away = (target - (share.exp() * mean).sum(-1)) * seen
-        shift = away @ (self.beside * self.order).T
-        z = ((target - shift)[..., None] - mean) / spread
-        log = torch.logsumexp(share - 0.5 * z.square() - torch.log(spread), -1) - _HALF_LOG_TAU
-        return -(log * seen).sum(-1)
+        moved = last + self.straight(x)
+        target_FN, seen_FN, moved_FN = (part.flatten(0, -2).T for part in (target, seen, moved))
+        plain = self.net(x).unflatten(-1, (self.features, 3, PARTS)).flatten(0, -4)
+        logit, mean, spread = self._mixture(plain.permute(2, 3, 1, 0).contiguous(), moved_FN)
+        spread = FINEST + softplus(spread)
+        share = torch.log_softmax(logit, 0)
+        away_FN = (target_FN - (share.exp() * mean).sum(0)) * seen_FN
+        z = (target_FN - self._beside @ away_FN - mean) / spread
+        log = torch.logsumexp(share - 0.5 * z.square() - torch.log(spread), 0) - _HALF_LOG_TAU
+        return -(log * seen_FN).sum(0).view(target.shape[:-1])
 
-    def draw(self, x_NI: Tensor, noise_NK: Tensor, seen_NF: Tensor, last_NF: Tensor) -> Tensor:
-        """(N, F) normal scores, from 2 F normal numbers: one to choose a part, one within it."""
-        logit, mean, spread = self._mixture(x_NI, last_NF)
-        choose_NF, within_NF = noise_NK.chunk(2, dim=1)
-        share = torch.softmax(logit, -1)
-        below = share.detach().cumsum(-1)[..., :-1]
-        part = (torch.special.ndtr(choose_NF)[..., None] > below).sum(-1, keepdim=True)
-        own_NF = mean.gather(-1, part)[..., 0] + spread.gather(-1, part)[..., 0] * within_NF
-        # What differs from its mean moves those behind it: a triangle of equations.
-        start_NF = (own_NF - (share * mean).sum(-1)) * seen_NF
-        beside_FF = self.beside * self.order
-        left_FN, away = start_NF.T, []
-        for j in range(self.features):
-            away.append(left_FN[0])
-            moved = beside_FF[j + 1 :, j, None] * left_FN[0]
-            left_FN = left_FN[1:] + moved * seen_NF.T[j + 1 :]
-        away_NF = torch.stack(away, 1)
-        return own_NF + away_NF @ beside_FF.T
+    def draw(
+        self, x_IN: Tensor, noise_KN: Tensor, seen_FN: Tensor | None, last_FN: Tensor
+    ) -> Tensor:
+        """(F, N) normal scores.
+
+        Args:
+            noise_KN: 2 F normal numbers: one to choose a part, one within it.
+            seen_FN: 1 where a value is observed, else 0; None: everywhere.
+            last_FN: the last value of each feature.
+        """
+        moved_FN = last_FN + self.straight.weight @ x_IN
+        hidden_HN = silu(linear(_first(self.net), x_IN))
+        logit, mean, spread = self._mixture(self._plain(hidden_HN), moved_FN)
+        choose_FN, within_FN = noise_KN.chunk(2)
+        share = torch.softmax(logit, 0)
+        below = share.detach().cumsum(0)[:-1]
+        part = (torch.special.ndtr(choose_FN) > below).sum(0, keepdim=True)
+        spread_FN = FINEST + softplus(spread.gather(0, part)[0])
+        own_FN = mean.gather(0, part)[0] + spread_FN * within_FN
+        expected_FN, beside_FF = (share * mean).sum(0), self._beside
+        if seen_FN is None:
+            eye_FF = torch.eye(self.features, device=x_IN.device)
+            away_FN = torch.linalg.solve_triangular(
+                eye_FF - beside_FF, own_FN - expected_FN, upper=False, unitriangular=True
+            )
+            return expected_FN + away_FN
+        moved, _ = _in_turn(own_FN, beside_FF, lambda j, x_N: (x_N - expected_FN[j]) * seen_FN[j])
+        return torch.stack(moved)
+
+    def _plain(self, hidden_HN: Tensor) -> Tensor:
+        """(3, K, F, N) from the network's last layer, whose weights stand in another order: they
+        are fewer to permute than what they give."""
+        last, sizes = _last(self.net), (self.features, 3, PARTS)
+        weight_PH = last.weight.unflatten(0, sizes).permute(1, 2, 0, 3).flatten(0, 2)
+        bias_P = last.bias.unflatten(0, sizes).permute(1, 2, 0).flatten()
+        plain_PN = torch.addmm(bias_P[:, None], weight_PH, hidden_HN)
+        return plain_PN.unflatten(0, (3, PARTS, self.features))
+
+
+def _in_turn(
+    rows_FN: Tensor, beside_FF: Tensor, weigh: Callable[[int, Tensor], Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The rows, each moved by what ``weigh`` made of those before it, times weights; and that."""
+    moved, weighed = [], []
+    for j in range(len(rows_FN)):
+        moved.append(rows_FN[0])
+        weighed.append(weigh(j, rows_FN[0]))
+        rows_FN = torch.addr(rows_FN[1:], beside_FF[j + 1 :, j], weighed[j])
+    return moved, weighed
+
+
+def _first(net: nn.Sequential) -> nn.Linear:
+    first = net[0]
+    assert isinstance(first, nn.Linear)
+    return first
 
 
 def _last(net: nn.Sequential) -> nn.Linear:

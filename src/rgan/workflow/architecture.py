@@ -17,6 +17,7 @@ from rgan.config import Config, from_sections
 from rgan.errors import ConfigError, RunError
 from rgan.nets.base import BaseGenerator
 from rgan.nets.critic import Critic
+from rgan.nets.feedback import FeedbackGenerator
 from rgan.nets.spec import SequenceSpec
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
@@ -191,7 +192,7 @@ def _trace(generator: BaseGenerator, critic: Critic) -> tuple[Layer, ...]:
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
         def note(_: nn.Module, given: Any, made: Any) -> None:
             if any(layer.name == name for layer in layers):
-                return  # called once for each step
+                return  # called before
             tensor = made[0] if isinstance(made, tuple) else made
             shape = ("N", *tensor.shape[1:])
             layers.append(Layer(name, type(module).__name__, shape, _count(module)))
@@ -209,7 +210,10 @@ def _trace(generator: BaseGenerator, critic: Critic) -> tuple[Layer, ...]:
         with torch.no_grad():
             noise = generator.draw_noise(_BATCH, torch.Generator().manual_seed(0))
             lengths_N = torch.full((_BATCH,), spec.steps)
-            critic(generator(noise, lengths_N, torch.zeros(_BATCH, spec.condition)))
+            made = generator(noise, lengths_N, torch.zeros(_BATCH, spec.condition))
+            if isinstance(generator, FeedbackGenerator):  # its steps go past torch's layers
+                generator.likelihood(made, torch.Generator().manual_seed(0))
+            critic(made)
     finally:
         for hook in hooks:
             hook.remove()

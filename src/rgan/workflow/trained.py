@@ -114,6 +114,13 @@ def to_packed(batch: Batch) -> Packed:
     )
 
 
+def _cores() -> int:
+    """Those that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _side_by_side(
     block: Callable[[int], Sequences], count: int, workers: int
 ) -> Iterator[Sequences]:
@@ -171,7 +178,7 @@ class Trained:
             return self._block(number, rows.stop - rows.start, part, seed)
 
         count = -(-n // BLOCK)
-        workers = min(count, os.cpu_count() or 1, MOST_WORKERS)
+        workers = min(count, _cores(), MOST_WORKERS)
         if workers == 1 or next(self.generator.parameters()).device.type != "cpu":
             yield from map(block, range(count))
             return
@@ -205,7 +212,7 @@ class Trained:
         self.encoder.packer.condition(column)  # refuse unknown ones
         return column
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _block(self, number: int, size: int, labels: NDArray[Any] | None, seed: int) -> Sequences:
         packer = self.encoder.packer
         # A whole block's numbers are drawn whatever its size, so that a sample has its prefixes.
