@@ -34,9 +34,10 @@ def straight_table(columns: int) -> Tensor:
 
 def from_normal(u_NK: Tensor, table_KQ: Tensor) -> Tensor:
     """(N, K) normal numbers to what the tables say."""
-    place_NK = ((u_NK.detach() + WIDTH) / STEP).floor().clamp(0, POINTS - 2).long()
+    along_NK = (u_NK + WIDTH) / STEP
+    begin_NK = along_NK.detach().floor().clamp(0, POINTS - 2)
+    place_NK, share_NK = begin_NK.long(), along_NK - begin_NK
     low_NK, high_NK = (_at(table_KQ, place_NK + i) for i in (0, 1))
-    share_NK = (u_NK + WIDTH) / STEP - place_NK
     return low_NK + share_NK * (high_NK - low_NK)
 
 

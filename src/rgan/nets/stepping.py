@@ -71,9 +71,9 @@ def _gru(x_IN: Tensor, weights: list[Tensor], state: tuple[Tensor, ...]) -> tupl
 
 def _joined(in_GI: Tensor, back_GH: Tensor, in_G: Tensor, back_G: Tensor) -> list[Tensor]:
     """An LSTM's weights for one product, with those of what is new doubled: see ``_tanh``."""
-    twice_4 = in_G.new_tensor([1.0, 1.0, 2.0, 1.0])
-    twice_G1 = twice_4.repeat_interleave(len(in_G) // 4)[:, None]
-    return [twice_G1 * torch.cat([in_GI, back_GH], 1), twice_G1 * (in_G + back_G)[:, None]]
+    both = torch.cat([in_GI, back_GH], 1), (in_G + back_G)[:, None]
+    parts = (torch.chunk(weight, 4) for weight in both)
+    return [torch.cat([write, keep, 2 * new, out]) for write, keep, new, out in parts]
 
 
 def _tanh(x: Tensor) -> Tensor:

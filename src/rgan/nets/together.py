@@ -134,10 +134,14 @@ class ValueHead(nn.Module):
         logit, mean, spread = self._mixture(self._plain(hidden_HN), moved_FN)
         choose_FN, within_FN = noise_KN.chunk(2)
         share = torch.softmax(logit, 0)
-        below = share.detach().cumsum(0)[:-1]
-        part = (torch.special.ndtr(choose_FN) > below).sum(0, keepdim=True)
-        spread_FN = FINEST + softplus(spread.gather(0, part)[0])
-        own_FN = mean.gather(0, part)[0] + spread_FN * within_FN
+        chance_FN, below_FN = torch.special.ndtr(choose_FN), share[0].detach()
+        mean_FN, spread_FN = mean[0], spread[0]
+        for k in range(1, PARTS):
+            later_FN = chance_FN > below_FN
+            mean_FN = torch.where(later_FN, mean[k], mean_FN)
+            spread_FN = torch.where(later_FN, spread[k], spread_FN)
+            below_FN = below_FN + share[k].detach()
+        own_FN = mean_FN + (FINEST + softplus(spread_FN)) * within_FN
         expected_FN, beside_FF = (share * mean).sum(0), self._beside
         if seen_FN is None:
             eye_FF = torch.eye(self.features, device=x_IN.device)
