@@ -5,8 +5,8 @@
     python benchmarks/clinical.py --show                                   print the results file
 
 ``set-a`` and ``set-b`` are the unpacked folders of the challenge with Outcomes-a.txt and
-Outcomes-b.txt beside them or inside. The default preset is trained as it is, once for each seed; a
-seed draws the weights and the validation split. Nothing is chosen on set-b. "Real" is the same
+Outcomes-b.txt beside them or inside. The preset "feedback" is trained as it is, once for each seed;
+a seed draws the weights and the validation split. Nothing is chosen on set-b. "Real" is the same
 classifier trained on the real training stays and tested on the same stays of set-b.
 
 Bars: TSTR AUROC of in-hospital mortality within .02 of real-trained and AUPRC within .04; TRTS
@@ -59,7 +59,7 @@ def trial(options: argparse.Namespace, seed: int) -> Row:
     if options.steps:
         settings["train.steps"] = options.steps
     settings |= dict(entry.split("=", 1) for entry in options.set)
-    config = changed(preset("default"), settings)
+    config = changed(preset(options.preset), settings)
     with tempfile.TemporaryDirectory() as runs, make_progress(options.quiet) as progress:
         outcome = fit(config, runs=runs, listeners=(progress,), command="benchmarks/clinical.py")
         if outcome.ended.status != "finished":
@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, default=Path("set-a"))
     parser.add_argument("--test", type=Path, default=Path("set-b"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--preset", default="feedback")
     parser.add_argument("--steps", type=int, default=0, help="in place of the preset's own")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--size", type=int, default=4000, help="most sequences of each set")

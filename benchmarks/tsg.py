@@ -7,7 +7,7 @@
     python benchmarks/tsg.py --data sines --steps 50 --rows 500 --judge-steps 50 --repeats 1 \\
         --seeds 1 --out try.json                                      a try: its numbers say nothing
 
-The DEFAULT preset is trained as it is, on every data set alike, twice for each seed:
+The preset "feedback" is trained as it is, on every data set alike, twice for each seed:
 
 - on all windows, drawn in random order, as earlier papers do it. Judged by their discriminative and
   predictive scores, Context-FID and the correlational score, all windows against as many synthetic
@@ -94,7 +94,7 @@ class Row:
 
     @property
     def config(self) -> Config:
-        """The default preset, and what the options say."""
+        """The preset, and what the options say."""
         o = self.options
         settings: dict[str, Any] = {
             "train.seed": self.seed,
@@ -104,7 +104,7 @@ class Row:
         settings |= SPLIT[self.windows]
         if o.steps:
             settings["train.steps"] = o.steps
-        return changed(preset("default"), settings | parse_settings(o.set))
+        return changed(preset(o.preset), settings | parse_settings(o.set))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -116,7 +116,9 @@ class Row:
             "judge_steps": o.judge_steps,
             "size": o.size,
         }
-        return judges if self.who == CONTROLS else judges | {"steps": o.steps, "set": sorted(o.set)}
+        return judges if self.who == CONTROLS else judges | {
+            "preset": o.preset, "steps": o.steps, "set": sorted(o.set)
+        }  # fmt: skip
 
     @cached_property
     def splits(self) -> Splits:
@@ -297,6 +299,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--windows", nargs="+", choices=tuple(SPLIT), default=["all", "blocks"])
     scores = (*tsg_scores.PUBLISHED, *tsg_scores.HELD_OUT)
     parser.add_argument("--only", nargs="+", choices=scores, help="these scores")
+    parser.add_argument("--preset", default="feedback")
     parser.add_argument("--steps", type=int, default=0, help="of training, instead of the preset's")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--repeats", type=int, default=3, help="of each score")

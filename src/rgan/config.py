@@ -106,7 +106,8 @@ _FEEDBACK: dict[str, Any] = {
     "stopping.patience": 4,
     "train.balance": 0.0,
     "train.batch_size": 64,
-    "train.steps": 3000,
+    "train.steps": 6000,
+    "monitor.looks": 40,
     "train.average": 0.99,
 }
 """A generator that reads back what it has made, by likelihood: docs/training.md."""

@@ -79,6 +79,11 @@ class BaseGenerator(nn.Module, ABC):
     def start(self, batch: Batch) -> None:
         """Take from the packed training sequences what need not be learnt from a critic."""
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a label is drawn after the sequence, in place of one that is asked for."""
+        return False
+
     def set_lattice(self, step: Tensor, origin: Tensor, low: Tensor, high: Tensor) -> None:
         """Say which values each feature can take; it is saved with the weights.
 

@@ -7,7 +7,7 @@ stand last, as in ``stepping``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from rgan.nets.base import BaseGenerator, Noise, NoiseSizes
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
 from rgan.nets.decisions import on_lattice
+from rgan.nets.labels import LabelReader
 from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
 from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, to_normal
 from rgan.nets.share import Share, drawn
@@ -82,11 +83,12 @@ class FeedbackGenerator(BaseGenerator):
 
     def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
         f, m = spec.values, len(spec.masks)
-        super().__init__(spec, config, NoiseSizes(spec.static, 2 * f, m, 0))
+        super().__init__(spec, config, NoiseSizes(spec.static + spec.classes, 2 * f, m, 0))
         row = spec.static + spec.condition
         size = 4 * f + m + row + POSITION_CHANNELS
         h = config.hidden
         self.statics = StaticCopula(spec)
+        self.labels = LabelReader(spec)
         self.first = nn.Linear(row, self._parts * h * config.layers) if row else None
         self.read = nn.Linear(size, h)
         kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -98,8 +100,8 @@ class FeedbackGenerator(BaseGenerator):
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:
-        """Fit the static attributes and the tables of normal scores, and set the masks' rates."""
-        self.statics.fit(batch)
+        """Fit the tables of normal scores, the label's reader and the static attributes, and set
+        the masks' rates."""
         f = self.spec.values
         valid_NT1 = batch.valid[..., None]
         seen_NTF = self._observed(batch.x[..., f:], valid_NT1) > 0.5
@@ -110,6 +112,9 @@ class FeedbackGenerator(BaseGenerator):
             column = values_NTF[..., j][seen_NTF[..., j]].cpu().numpy()
             # numpy's, as torch's refuses more than 16 million numbers
             self.table[j] = torch.from_numpy(np.quantile(column, shares().numpy()))
+        self.labels.fit(self._scores(batch.x[..., :f]), seen_NTF, batch)
+        known = replace(batch, condition=self.labels.hidden(batch.condition))
+        self.statics.fit(known)
         if self.masks is not None:
             rate_M = batch.x[..., f:].sum((0, 1)) / batch.lengths.sum()
             self.masks.start(rate_M)
@@ -133,7 +138,7 @@ class FeedbackGenerator(BaseGenerator):
             score_NTF = self._scores(real.x[..., :f])
             target_NTF = self._scores(self._spread(real.x[..., :f], noise_NTF))
             past = _history(score_NTF, seen_NTF)
-        row_NR = torch.cat([real.static, real.condition], dim=1)
+        row_NR = torch.cat([real.static, self.labels.hidden(real.condition)], dim=1)
         x_NTI = self._inputs(past, masks_NTM, row_NR, real.lengths)
         states_NTH, _ = self.recurrence(silu(self.read(x_NTI)), self._begin(row_NR))
         leave = self.config.dropout if self.training else 0.0
@@ -150,10 +155,12 @@ class FeedbackGenerator(BaseGenerator):
         return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
 
     def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
-        """A batch of sequences of these lengths under these conditions."""
+        """A batch of sequences of these lengths under these conditions; where labels are read
+        (``LabelReader``), the batch's condition has those that were read."""
         spec, f = self.spec, self.spec.values
-        static_NS = self.statics(noise.whole, condition_NC)
-        row_NR = torch.cat([static_NS, condition_NC], dim=1)
+        known_NC = self.labels.hidden(condition_NC)
+        static_NS = self.statics(noise.whole[:, : spec.static], known_NC)
+        row_NR = torch.cat([static_NS, known_NC], dim=1)
         recur = Stepper(self.recurrence, self._begin(row_NR), len(row_NR))
         normal_TEN, chance_TMN = (
             x.permute(1, 2, 0).contiguous() for x in (noise.steps, noise.masks)
@@ -182,8 +189,18 @@ class FeedbackGenerator(BaseGenerator):
         batch = Batch(values_NTF, static_NS, lengths_N, condition_NC)
         valid_NT1 = batch.valid[..., None]
         masks_NTM = masks_NTM * valid_NT1
-        values_NTF = values_NTF * self._observed(masks_NTM, valid_NT1)
-        return batch.with_content(torch.cat([values_NTF, masks_NTM], dim=2), static_NS)
+        seen_NTF = self._observed(masks_NTM, valid_NT1)
+        batch = batch.with_content(torch.cat([values_NTF * seen_NTF, masks_NTM], dim=2), static_NS)
+        if not spec.classes:
+            return batch
+        score_NTF = self._scores(values_NTF)
+        normal_NK = noise.whole[:, spec.static :]
+        return replace(batch, condition=self.labels(normal_NK, score_NTF, seen_NTF, batch))
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a label is drawn after the sequence, in place of one that is asked for."""
+        return bool(self.labels.reads)
 
     @property
     def _parts(self) -> int:

@@ -29,6 +29,8 @@ class SequenceSpec:
         masks: the indices of the features that have a mask channel, ascending (M of them).
         statics: kind and number of columns of each static attribute; categorical ones have K.
         condition: C.
+        classes: how many of the condition's first columns are a label's classes, one-hot; 0 where
+            there is none, or where it is continuous.
         variable_length: whether sequences differ in length.
         bounded: whether values lie in [-1, 1], so that a generator may end in tanh.
     """
@@ -38,6 +40,7 @@ class SequenceSpec:
     masks: tuple[int, ...] = ()
     statics: tuple[tuple[StaticOutput, int], ...] = ()
     condition: int = 0
+    classes: int = 0
     variable_length: bool = False
     bounded: bool = False
 

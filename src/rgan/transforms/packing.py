@@ -104,6 +104,7 @@ class Packer:
             masks=tuple(np.flatnonzero(gaps_F).tolist()),
             statics=statics.outputs,
             condition=labels.columns,
+            classes=labels.columns if isinstance(labels, ClassCondition) else 0,
             variable_length=not sequences.fixed_length,
             bounded=bounded,
         )

@@ -63,7 +63,10 @@ class Pictures:
 
     def draw(self, step: int) -> Path:
         """Draw the samples of this moment."""
-        synthetic = self.session.trained.sample(len(self.real), self.real.labels, seed=0)
+        trained = self.session.trained
+        # Labels that are read off samples cannot be asked for without other noise each time.
+        labels = None if trained.generator.reads_labels else self.real.labels
+        synthetic = trained.sample(len(self.real), labels, seed=0)
         path = self.run.figures / f"samples-{step:08d}.png"
         title = f"step {step:,}"
         draw_samples(

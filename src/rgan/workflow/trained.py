@@ -30,6 +30,8 @@ BLOCK = 1024
 """Sequences made at once. Each block has random numbers of its own, so the first n of a larger
 sample are the sample of n, and memory does not grow with n."""
 MOST_WORKERS = 8
+MOST_TURNS = 1000
+"""Blocks that are made at the most to find one block's worth of a label that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +214,36 @@ class Trained:
         self.encoder.packer.condition(column)  # refuse unknown ones
         return column
 
-    @torch.inference_mode()
     def _block(self, number: int, size: int, labels: NDArray[Any] | None, seed: int) -> Sequences:
+        if labels is None or not self.generator.reads_labels:
+            return self._make(number, size, labels, seed)
+        # The k-th sequence of a label that is asked for is the k-th that is found to have it.
+        place = self.encoder.packer.condition(labels).argmax(1)
+        parts, rows, open_N = [], [], np.ones(size, dtype=bool)
+        for turn in range(MOST_TURNS):
+            made = self._make(number, BLOCK, None, seed, turn)
+            assert made.labels is not None
+            there = self.encoder.packer.condition(made.labels).argmax(1)
+            for k in np.unique(place[open_N]):
+                asked, found = np.flatnonzero(open_N & (place == k)), np.flatnonzero(there == k)
+                asked, found = asked[: len(found)], found[: len(asked)]
+                parts.append(made[found])
+                rows.append(asked)
+                open_N[asked] = False
+            if not open_N.any():
+                return concatenate(parts)[np.argsort(np.concatenate(rows))]
+        raise InputError(
+            f"of {MOST_TURNS * BLOCK:,} sequences too few have the label {labels[open_N][0]}",
+            rule="this model reads labels off what it has made, and these are too rare",
+            repair="leave --label out, and pick from a larger sample",
+        )
+
+    @torch.inference_mode()
+    def _make(
+        self, number: int, size: int, labels: NDArray[Any] | None, seed: int, turn: int = 0
+    ) -> Sequences:
         packer = self.encoder.packer
+        number += turn << 32
         # A whole block's numbers are drawn whatever its size, so that a sample has its prefixes.
         rng = numpy_random(seed, Stream.LABELS, number)
         drawn = packer.draw_labels(rng, BLOCK)
@@ -223,7 +252,8 @@ class Trained:
         lengths = packer.draw_lengths(rng, drawn, BLOCK)[:size]
         condition = np.zeros((size, 0), np.float32)
         if drawn is not None:
-            condition = packer.condition(drawn[:size])
+            drawn = drawn[:size]
+            condition = packer.condition(drawn)
         device = next(self.generator.parameters()).device
         random = torch_random(seed, Stream.SAMPLE, number)  # on the CPU: alike on every device
         noise = self.generator.draw_noise(BLOCK, random).take(size).to(device)
@@ -232,4 +262,6 @@ class Trained:
             torch.from_numpy(lengths).to(device),
             torch.from_numpy(condition).to(device),
         )
-        return self.encoder.decode(to_packed(batch), None if drawn is None else drawn[:size])
+        if self.generator.reads_labels:
+            drawn = packer.labels.decode(batch.condition.cpu().numpy())
+        return self.encoder.decode(to_packed(batch), drawn)

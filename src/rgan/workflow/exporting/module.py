@@ -57,6 +57,7 @@ class Sampler(nn.Module):
             encoder.pipeline, encoder.packer, clip=config.clip, rounding=config.round
         )
         self.labels = encoder.packer.labels
+        self.reads_labels = trained.generator.reads_labels
         self.register_buffer("one_hot", torch.eye(self.labels.columns))
         self.register_buffer("known_lengths", torch.arange(self.spec.steps + 1))
 
@@ -95,7 +96,11 @@ class Sampler(nn.Module):
         valid_NT = torch.arange(t)[None, :] < lengths[:, None]
         values_NTF, observed_NTF, static_NA = self.decoder(batch.x, batch.static, valid_NT)
         made = {"values": values_NTF, "observed": observed_NTF, "lengths_out": lengths}
-        return made if static_NA is None else {**made, "static": static_NA}
+        if static_NA is not None:
+            made["static"] = static_NA
+        if self.reads_labels:
+            made["label_out"] = batch.condition[:, : self.spec.classes].argmax(1)
+        return made
 
     def _condition(self, label: Tensor | None, lengths: Tensor) -> Tensor:
         labels = self.labels
@@ -104,7 +109,7 @@ class Sampler(nn.Module):
             return self.one_hot.index_select(0, torch.where(label < 0, k, label))
         if isinstance(labels, ContinuousCondition) and label is not None:
             return ((label - labels.mean) / labels.std).to(torch.float32)[:, None]
-        return torch.zeros(lengths.shape[0], 0, dtype=torch.float32)
+        return torch.zeros(lengths.shape[0], self.spec.condition, dtype=torch.float32)
 
     def inputs(self) -> tuple[Port, ...]:
         """What this model needs to be given; what it has no use for is left out."""
@@ -130,7 +135,7 @@ class Sampler(nn.Module):
                 "decides between the levels of static attributes",
             ),
         )
-        absent = {"label"} if not spec.condition else set()
+        absent = {"label"} if not spec.condition or self.reads_labels else set()
         absent |= set() if random else {"static_uniform"}
         return tuple(port for port in ports if 0 not in port.shape and port.name not in absent)
 
@@ -142,5 +147,7 @@ class Sampler(nn.Module):
             Port("observed", (t, f), "bool", "", "whether there is a value"),
             Port("lengths_out", (), "int64", "", "as they were given"),
             Port("static", (a,), "float32", "", "levels by their place from 0; NaN: not known"),
+            Port("label_out", (), "int64", "", "place in the list of classes, from 0"),
         )
-        return ports if a else ports[:-1]
+        absent = (set() if a else {"static"}) | (set() if self.reads_labels else {"label_out"})
+        return tuple(port for port in ports if port.name not in absent)

@@ -131,6 +131,9 @@ def compare(made: Mapping[str, NDArray[Any]], real: Sequences, trained: Trained)
     same_N = (made["observed"] == real.observed).all(axis=(1, 2)) & (
         made["lengths_out"] == real.lengths
     )
+    labels = trained.encoder.packer.labels
+    if "label_out" in made and isinstance(labels, ClassCondition) and real.labels is not None:
+        same_N &= made["label_out"] == labels.indices(real.labels)
     rounding = trained.encoder.config.round
     pairs = [(made["values"], real.values, ranges.values)]
     if real.static is not None:

@@ -1,0 +1,177 @@
+"""Labels read off whole sequences, where they leave too faint a trace to be learnt step by step.
+
+Shape letters: N sequences, T steps, F features, S static columns, K classes, Q summaries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rgan.nets.batch import Batch
+from rgan.nets.layers import full, full_precision
+from rgan.nets.spec import SequenceSpec
+
+LIMIT = 5.0
+"""Deviations that a summary is kept within."""
+FAINT = 0.5
+"""A label is read where sequences explain less than this share of its entropy."""
+MOST_CLASSES = 20
+FEWEST = 25
+"""Sequences that each class must have, or how faint its trace is cannot be told."""
+_LATE = 4
+"""The last fourth of a sequence is summed up on its own: it says most about an outcome."""
+_STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_ROWS, _FOLDS = 4000, 5
+Array = NDArray[np.float64]
+
+
+class LabelReader(nn.Module):
+    """p(label | sequence) by logistic regression on summaries of a whole sequence.
+
+    By likelihood, a network given the label of each training sequence learns by heart which label
+    goes with which sequence, when the label explains little of a sequence that has thousands of
+    values. It is then better to draw sequences without a label, p(x), and the label after them,
+    p(y | x): both can be learnt from all sequences, and together they are p(x, y).
+
+    ``fit`` finds out by cross-validation how much of the label's entropy sequences explain, and
+    switches reading on where that is less than ``FAINT``. The weights are not trained after that.
+
+    Args:
+        spec: of the packed sequences; its first ``classes`` condition columns are the label.
+    """
+
+    reads: Tensor
+    centre: Tensor
+    scale: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, spec: SequenceSpec) -> None:
+        super().__init__()
+        self.classes = spec.classes
+        size = 9 * spec.values + spec.static
+        self.register_buffer("reads", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("centre", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("weight", torch.zeros(self.classes, size))
+        self.register_buffer("bias", torch.zeros(self.classes))
+
+    def hidden(self, condition_NC: Tensor) -> Tensor:
+        """The condition as a generator may know it: without the label, where that is read."""
+        known_NC = condition_NC.clone()
+        known_NC[:, : self.classes] *= ~self.reads
+        return known_NC
+
+    def forward(
+        self, normal_NK: Tensor, score_NTF: Tensor, seen_NTF: Tensor, batch: Batch
+    ) -> Tensor:
+        """(N, C) the batch's condition, with labels drawn anew where they are read.
+
+        Args:
+            normal_NK: normal noise, which decides where the sequence leaves it open.
+            score_NTF: the values in normal scores. seen_NTF: 1 where there is one.
+            batch: static attributes, lengths and condition.
+        """
+        with full_precision(score_NTF.device):
+            row_NQ = (_row(full(score_NTF), seen_NTF, batch) - self.centre) / self.scale
+            logit_NK = row_NQ.clamp(-LIMIT, LIMIT) @ self.weight.T + self.bias
+            uniform_NK = torch.special.ndtr(full(normal_NK)).clamp(1e-6, 1 - 1e-6)
+            soft_NK = torch.softmax(logit_NK, dim=1)
+            drawn_N = (logit_NK - torch.log(-torch.log(uniform_NK))).argmax(1)
+        hard_NK = nn.functional.one_hot(drawn_N, self.classes).to(soft_NK.dtype)
+        label_NK = hard_NK + soft_NK - soft_NK.detach()  # a critic's slope is the soft one's
+        given_NK, other = batch.condition.tensor_split((self.classes,), dim=1)
+        return torch.cat([torch.where(self.reads, label_NK, given_NK), other], dim=1)
+
+    @torch.no_grad()
+    def fit(self, score_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> None:
+        """Find out whether to read, and how; the batch's condition holds the true labels."""
+        label_NK = batch.condition[:, : self.classes]
+        if not 2 <= self.classes <= MOST_CLASSES or int(label_NK.sum(0).min()) < FEWEST:
+            return
+        row_NQ = _row(score_NTF, seen_NTF, batch).double()
+        centre_Q, scale_Q = row_NQ.mean(0), row_NQ.std(0)
+        scale_Q = torch.where(scale_Q > 1e-6, scale_Q, torch.ones_like(scale_Q))
+        x_NQ = ((row_NQ - centre_Q) / scale_Q).clamp(-LIMIT, LIMIT).cpu().numpy()
+        y_N = label_NK.argmax(1).cpu().numpy()
+        strength, unexplained = _strength(x_NQ, y_N)
+        if 1 - unexplained >= FAINT:
+            return
+        weight_KQ, bias_K = _regression(x_NQ, y_N, strength)
+        self.centre.copy_(centre_Q)
+        self.scale.copy_(scale_Q)
+        self.weight.copy_(torch.from_numpy(weight_KQ))
+        self.bias.copy_(torch.from_numpy(bias_K))
+        self.reads.fill_(True)
+
+
+def _row(score_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> Tensor:
+    """(N, 9F + S) of each feature mean, its square, least, greatest, first and last value, share of
+    steps seen, mean and least in the last fourth, 0 where unseen; static attributes."""
+    steps = score_NTF.shape[1]
+    seen, score_NTF = seen_NTF > 0.5, score_NTF * seen_NTF
+    time_T1 = torch.arange(steps, device=score_NTF.device)[:, None]
+    late = seen & (time_T1 >= (batch.lengths - batch.lengths // _LATE)[:, None, None])
+    first_N1F = torch.where(seen, time_T1, steps).argmin(1, keepdim=True)
+    last_N1F = torch.where(seen, time_T1, -1).argmax(1, keepdim=True)
+    mean_NF = _mean(score_NTF, seen)
+    parts = [
+        mean_NF,
+        mean_NF.square(),
+        _least(score_NTF, seen),
+        -_least(-score_NTF, seen),
+        score_NTF.gather(1, first_N1F)[:, 0],
+        score_NTF.gather(1, last_N1F)[:, 0],
+        seen.sum(1) / batch.lengths[:, None],
+        _mean(score_NTF, late),
+        _least(score_NTF, late),
+        batch.static,
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def _mean(score_NTF: Tensor, seen: Tensor) -> Tensor:
+    return (score_NTF * seen).sum(1) / seen.sum(1).clamp(min=1)
+
+
+def _least(score_NTF: Tensor, seen: Tensor) -> Tensor:
+    least_NF = torch.where(seen, score_NTF, torch.full_like(score_NTF, torch.inf)).amin(1)
+    return torch.where(seen.any(1), least_NF, torch.zeros_like(least_NF))
+
+
+def _strength(x_NQ: Array, y_N: NDArray[np.int64]) -> tuple[float, float]:
+    """The best inverse strength of the penalty, and the share of the label's entropy that is left
+    unexplained with it; by folds."""
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import StratifiedKFold
+
+    rows = np.random.default_rng(0).permutation(len(y_N))[:_ROWS]
+    x_NQ, y_N = x_NQ[rows], y_N[rows]
+    classes = np.unique(y_N)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    lost_S = np.zeros(len(_STRENGTHS))
+    for train, held in folds.split(x_NQ, y_N):
+        for s, strength in enumerate(_STRENGTHS):
+            weight_KQ, bias_K = _regression(x_NQ[train], y_N[train], strength)
+            logit_NK = x_NQ[held] @ weight_KQ.T + bias_K
+            share_NK = np.exp(logit_NK - logit_NK.max(1, keepdims=True))
+            share_NK /= share_NK.sum(1, keepdims=True)
+            lost_S[s] += log_loss(y_N[held], share_NK, labels=classes) / _FOLDS
+    share_K = np.bincount(y_N)[classes] / len(y_N)
+    best = int(lost_S.argmin())
+    return _STRENGTHS[best], float(lost_S[best] / -(share_K * np.log(share_K)).sum())
+
+
+def _regression(x_NQ: Array, y_N: NDArray[np.int64], strength: float) -> tuple[Array, Array]:
+    """Weights (K, Q) and bias (K,) of a softmax."""
+    from sklearn.linear_model import LogisticRegression
+
+    found = LogisticRegression(C=strength, max_iter=1000).fit(x_NQ, y_N)
+    weight_KQ, bias_K = found.coef_, found.intercept_
+    if len(bias_K) == 1:  # of two classes sklearn gives the second one's alone
+        weight_KQ = np.concatenate([-weight_KQ / 2, weight_KQ / 2])
+        bias_K = np.concatenate([-bias_K / 2, bias_K / 2])
+    return weight_KQ, bias_K
