@@ -29,6 +29,7 @@ class SequenceSpec:
         masks: the indices of the features that have a mask channel, ascending (M of them).
         statics: kind and number of columns of each static attribute; categorical ones have K.
         condition: C.
+        given: how many of the C, the last ones, are static attributes; the others are the label's.
         variable_length: whether sequences differ in length.
         bounded: whether values lie in [-1, 1], so that a generator may end in tanh.
     """
@@ -40,6 +41,7 @@ class SequenceSpec:
     condition: int = 0
     variable_length: bool = False
     bounded: bool = False
+    given: int = 0
 
     @property
     def channels(self) -> int:
