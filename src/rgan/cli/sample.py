@@ -14,7 +14,8 @@ def sample(
     run: Annotated[str, typer.Argument(help="A path, the start of a name, or latest.")],
     n: Annotated[int, typer.Option("-n", help="How many sequences.")] = 1000,
     label: Annotated[
-        str | None, typer.Option(help="Only this label; else as often as in the data.")
+        str | None,
+        typer.Option(help="Only this label; else as often as in the data, or --label-mix."),
     ] = None,
     condition: Annotated[
         list[str] | None,

@@ -231,7 +231,8 @@ def _check_varies(static: Static, column_N: NDArray[Any]) -> None:
 def _in_range(static: Static, raw: NDArray[Any], grid: tuple[float, ...]) -> NDArray[np.float64]:
     # As the data's own numbers are kept, so that the largest of them is not above itself.
     try:
-        value_N = raw.astype(np.float64).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is infinite is outside
+            value_N = raw.astype(np.float64).astype(np.float32)
     except ValueError as error:
         raise InputError(
             f'the condition "{static.name}" is asked to be "{raw.tolist()[0]}"',
