@@ -43,12 +43,14 @@ class Joint:
         decimals: of each condition, None where what is drawn is not rounded.
         cells: (K codes and a count) of each combination that occurs: classes and levels by their
             place, parts of a continuous one from 0, -1 for not known.
+        parts: of equal share, that a continuous one is counted in.
     """
 
     info: tuple[Static, ...]
     quantiles: tuple[tuple[float, ...], ...]
     decimals: tuple[int | None, ...]
     cells: tuple[tuple[int, ...], ...]
+    parts: int = BINS
 
     @classmethod
     def fit(
@@ -70,7 +72,7 @@ class Joint:
         assert train.static is not None  # names are those of its columns
         quantiles = [labels.quantiles if isinstance(labels, ContinuousCondition) else ()]
         decimals: list[int | None] = []
-        columns = [_label_codes(labels, train.labels, len(train))]
+        columns = [_label_codes(labels, train.labels, len(train), BINS)]
         for static in info:
             column_N = train.static[:, known.index(static.name)]
             seen = column_N[~np.isnan(column_N)]
@@ -79,7 +81,7 @@ class Joint:
             grid = np.quantile(seen.astype(np.float64), np.linspace(0, 1, QUANTILES))
             quantiles.append(tuple(grid.tolist()) if soft else ())
             decimals.append(decimals_of(seen) if soft and rounding else None)
-            columns.append(_codes(column_N, quantiles[-1]))
+            columns.append(_codes(column_N, quantiles[-1], BINS))
         cells, counts = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
         rows = np.concatenate([cells, counts[:, None]], axis=1).tolist()
         return cls(info, tuple(quantiles), tuple(decimals), tuple(map(tuple, rows)))
@@ -153,21 +155,21 @@ class Joint:
         pick_N, inner_NK = rng.random(n), rng.random((n, len(self.quantiles)))
         asked_NK = np.full(inner_NK.shape, _ANY)
         if labels is not None:
-            asked_NK[:, 0] = _label_codes(condition, labels, n)
+            asked_NK[:, 0] = _label_codes(condition, labels, n, self.parts)
         for name, value_N in given.items():
             place = 1 + self.names.index(name)
-            asked_NK[:, place] = _codes(value_N, self.quantiles[place])
+            asked_NK[:, place] = _codes(value_N, self.quantiles[place], self.parts)
         code_NK = self._draw_cells(pick_N, asked_NK)
         values_NA = np.full((n, len(self.info)), np.nan)
         for place, name in enumerate(self.names):
             code_N, grid = code_NK[:, 1 + place], self.quantiles[1 + place]
-            drawn_N = _uncoded(code_N, inner_NK[:, 1 + place], grid)
+            drawn_N = _uncoded(code_N, inner_NK[:, 1 + place], grid, self.parts)
             if self.decimals[place] is not None:
                 drawn_N = np.round(drawn_N, self.decimals[place] or 0)
             values_NA[:, place] = np.where(code_N == UNKNOWN, np.nan, drawn_N)
             values_NA[:, place] = given.get(name, values_NA[:, place])
         if labels is None:
-            labels = _drawn_labels(condition, code_NK[:, 0], inner_NK[:, 0])
+            labels = _drawn_labels(condition, code_NK[:, 0], inner_NK[:, 0], self.parts)
         return labels, values_NA
 
     def _draw_cells(
@@ -181,7 +183,7 @@ class Joint:
         for number, asked_K in enumerate(patterns):
             apart_MK = np.abs(cells_MK - asked_K)
             level_MK = ~soft_K | (cells_MK == UNKNOWN)  # any two levels are as far as ends
-            apart_MK = np.where(level_MK, BINS * (apart_MK > 0), apart_MK)
+            apart_MK = np.where(level_MK, self.parts * (apart_MK > 0), apart_MK)
             apart_M = np.where(asked_K == _ANY, 0, apart_MK).sum(axis=1)
             total_M = np.cumsum(count_M[:, 0] * (apart_M == apart_M.min()))
             rows = np.flatnonzero(which_N.reshape(-1) == number)
@@ -196,6 +198,7 @@ class Joint:
             "quantiles": [list(grid) for grid in self.quantiles],
             "decimals": list(self.decimals),
             "cells": [list(cell) for cell in self.cells],
+            "parts": self.parts,
         }
 
     @classmethod
@@ -211,6 +214,7 @@ class Joint:
                 tuple(tuple(grid) for grid in state["quantiles"]),
                 tuple(state["decimals"]),
                 tuple(tuple(int(code) for code in cell) for cell in state["cells"]),
+                int(state["parts"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -252,38 +256,38 @@ def _in_range(static: Static, raw: NDArray[Any], grid: tuple[float, ...]) -> NDA
     return value_N.astype(np.float64)
 
 
-def _codes(value_N: NDArray[Any], grid: tuple[float, ...]) -> NDArray[np.int64]:
+def _codes(value_N: NDArray[Any], grid: tuple[float, ...], parts: int) -> NDArray[np.int64]:
     """Levels as they are, parts of equal share where there are quantiles, -1 for not known."""
     known_N = ~np.isnan(value_N)
     if not grid:
         return np.where(known_N, value_N, UNKNOWN).astype(np.int64)
     sides = [np.searchsorted(grid, value_N.astype(np.float64), side=s) for s in ("left", "right")]
     share_N = (sides[0] + sides[1] - 1) / 2 / (len(grid) - 1)  # the middle of what is equal
-    return np.where(known_N, np.clip(share_N * BINS, 0, BINS - 1), UNKNOWN).astype(np.int64)
+    return np.where(known_N, np.clip(share_N * parts, 0, parts - 1), UNKNOWN).astype(np.int64)
 
 
 def _uncoded(
-    code_N: NDArray[np.int64], inner_N: NDArray[np.float64], grid: tuple[float, ...]
+    code_N: NDArray[np.int64], inner_N: NDArray[np.float64], grid: tuple[float, ...], parts: int
 ) -> NDArray[np.float64]:
     if not grid:
         return code_N.astype(np.float64)
-    share_N = (code_N + inner_N) / BINS
+    share_N = (code_N + inner_N) / parts
     return np.interp(share_N, np.linspace(0, 1, len(grid)), grid)
 
 
-def _label_codes(condition: Condition, labels: Any, n: int) -> NDArray[np.int64]:
+def _label_codes(condition: Condition, labels: Any, n: int, parts: int) -> NDArray[np.int64]:
     if isinstance(condition, ClassCondition):
         return condition.indices(labels)
     if isinstance(condition, ContinuousCondition):
-        return _codes(np.asarray(labels).astype(np.float64), condition.quantiles)
+        return _codes(np.asarray(labels).astype(np.float64), condition.quantiles, parts)
     return np.zeros(n, dtype=np.int64)
 
 
 def _drawn_labels(
-    condition: Condition, code_N: NDArray[np.int64], inner_N: NDArray[np.float64]
+    condition: Condition, code_N: NDArray[np.int64], inner_N: NDArray[np.float64], parts: int
 ) -> NDArray[Any] | None:
     if isinstance(condition, ClassCondition):
         return np.asarray(condition.classes, dtype=condition.dtype)[code_N]
     if isinstance(condition, ContinuousCondition):
-        return _uncoded(code_N, inner_N, condition.quantiles).astype(condition.dtype)
+        return _uncoded(code_N, inner_N, condition.quantiles, parts).astype(condition.dtype)
     return None
