@@ -32,10 +32,10 @@ from rgan.report.imputation import draw_calibration
 from rgan.runs.atomic import write_json
 from rgan.sequences import Sequences
 from rgan.transforms.config import TransformConfig
+from rgan.workflow.encoder import Encoder
 from rgan.workflow.fill_score import score
 from rgan.workflow.imputer import STEPS, fit_to
 from rgan.workflow.imputer_input import matched
-from rgan.workflow.trained import Encoder
 
 RESULTS = Path(__file__).parent / "results" / "imputation.json"
 PHYSIONET, MNIST = "PhysioNet 2012", "MNIST"

@@ -25,13 +25,14 @@ from rgan.sequences import Sequences, Static
 from rgan.transforms.config import TransformConfig
 from rgan.transforms.packing import Packed
 from rgan.transforms.tensors import Decoder
+from rgan.workflow.encoder import Encoder
 from rgan.workflow.export import CHECKED, export
 from rgan.workflow.exporting import formats, parity
 from rgan.workflow.exporting.about import describe
 from rgan.workflow.exporting.module import Sampler
 from rgan.workflow.exporting.parity import Runner, onnx_runner, same_noise, torch_runner
 from rgan.workflow.sampling import load_trained
-from rgan.workflow.trained import Encoder, Trained
+from rgan.workflow.trained import Trained
 
 onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

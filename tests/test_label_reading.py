@@ -15,8 +15,9 @@ from rgan.config import preset
 from rgan.nets.feedback import FeedbackGenerator
 from rgan.sequences import Sequences
 from rgan.transforms.config import TransformConfig
+from rgan.workflow.encoder import Encoder, to_batch
 from rgan.workflow.sampling import load_trained
-from rgan.workflow.trained import Encoder, Trained, to_batch
+from rgan.workflow.trained import Trained
 
 LIKELY = ("--preset", "feedback", *TINY, "--quiet")
 
@@ -96,21 +97,23 @@ def test_samples_say_of_their_label_what_real_ones_say(seed: int) -> None:
 
 
 def test_asked_labels_are_found_not_stuck_on() -> None:
-    """Sequences of one label are those of a plain sample that have it, in its order."""
+    """What had the label anyway stays as it is, and the rest is made anew."""
     model = started(stays(800, 0.8))
-    plain = model.sample(900, seed=3)
+    plain = model.sample(150, seed=3)
     asked = model.sample(150, "sick", seed=3)
     assert (asked.labels == "sick").all()
-    rows = np.flatnonzero(plain.labels == "sick")[:150]
-    assert len(rows) == 150
-    assert np.array_equal(asked.values, plain.values[rows], equal_nan=True)
-    wanted = np.array(["well", "sick", "sick", "well", "well"])
-    mixed = model.sample(5, wanted, seed=3)
-    assert (mixed.labels == wanted).all()
-    assert np.array_equal(mixed.values[1:3], asked.values[:2], equal_nan=True)
-    longer = model.sample(700, "sick", seed=3)
-    assert np.array_equal(longer.values[:150], asked.values, equal_nan=True), "a sample's prefix"
-    assert len(np.unique(longer.values[:, 0, 0][longer.observed[:, 0, 0]])) > 400, "all differ"
+    right = plain.labels == "sick"
+    assert 10 < right.sum() < 120
+    same = [np.array_equal(a, b, equal_nan=True)
+            for a, b in zip(asked.values, plain.values, strict=True)]  # fmt: skip
+    assert np.array_equal(same, right)
+    wanted = np.where(np.arange(150) % 2, "sick", "well")
+    assert (model.sample(150, wanted, seed=3).labels == wanted).all()
+    longer = model.sample(1100, "sick", seed=3)  # over two blocks
+    assert (longer.labels == "sick").all()
+    prefix = longer.values[:150]  # but for the last bits, of products with other neighbours
+    assert np.allclose(prefix, asked.values, atol=1e-5, equal_nan=True), "a sample's prefix"
+    assert len(np.unique(longer.values[:, 0, 0][longer.observed[:, 0, 0]])) > 600, "all differ"
 
 
 def test_what_reads_is_saved_with_the_run(tmp_path: Path) -> None:

@@ -30,7 +30,21 @@ class ModelConfig:
     """Section ``[model]``."""
 
     kind: ModelKind = "auto"
-    """rgan ignores labels, rcgan is conditioned on them, auto is rcgan where there are labels."""
+    """rgan ignores labels, rcgan is conditioned on them, auto is rcgan where there are labels or
+    conditions."""
+
+    condition: tuple[str, ...] = ()
+    """Static attributes that are conditions of generator and critic beside the label, instead of
+    being generated: samples can be asked for with given values (age, sex)."""
+
+    def __post_init__(self) -> None:
+        twice = [name for name in self.condition if self.condition.count(name) > 1]
+        if twice:
+            raise ConfigError(
+                f'model.condition names "{twice[0]}" twice',
+                rule="each condition once",
+                repair=f"--condition {','.join(dict.fromkeys(self.condition))}",
+            )
 
 
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))

@@ -6,7 +6,7 @@ Shape letters: N sequences, T steps, F features.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +54,8 @@ class RGAN(BaseEstimator):
         epochs: passes over the data instead of ``steps``.
         batch_size: sequences in a batch; None takes the preset's.
         settings: any other setting, ``{"generator.hidden": 64}``; see ``rgan.config``.
+        condition: names of static attributes that are conditions beside the labels instead of being
+            generated, ("age", "sex"), so that ``sample`` can be asked for them.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", or several: "cuda:0,1".
         random_state: seed of everything random, 0 or more.
         verbose: whether to show progress.
@@ -77,6 +79,7 @@ class RGAN(BaseEstimator):
         epochs: int | None = None,
         batch_size: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        condition: Sequence[str] | str | None = None,
         device: str = "auto",
         random_state: int = 0,
         verbose: bool = False,
@@ -86,6 +89,7 @@ class RGAN(BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.settings = settings
+        self.condition = condition
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -104,6 +108,7 @@ class RGAN(BaseEstimator):
             "train.steps": self.steps,
             "train.epochs": self.epochs,
             "train.batch_size": self.batch_size,
+            "model.condition": self.condition,
         }
         fixed = {"train.seed": self.random_state, "train.device": self.device}
         given = {key: value for key, value in given.items() if value is not None}
@@ -178,6 +183,8 @@ class RGAN(BaseEstimator):
         n: int = 1,
         *,
         labels: ArrayLike | None = None,
+        conditions: Mapping[str, ArrayLike] | None = None,
+        label_mix: Mapping[Any, float] | str | None = None,
         random_state: int = 0,
         as_sequences: bool = False,
     ) -> Any:
@@ -186,13 +193,17 @@ class RGAN(BaseEstimator):
         Args:
             n: how many.
             labels: one label or (n,) labels; None draws them as often as in the training data.
+            conditions: name to one value or (n,) values, {"age": 70, "sex": "male"}, of what
+                ``condition`` names; the others are drawn as they occur beside these.
+            label_mix: how often each class comes, {"died": 0.5, "left": 0.5} or "even", instead of
+                labels.
             random_state: the same seed gives the same sequences.
             as_sequences: give ``Sequences`` (with mask, labels and static attributes) instead.
 
         Raises:
-            InputError: not fitted, n below 1, or an unknown label.
+            InputError: not fitted, n below 1, an unknown label, or a condition that was not learnt.
         """
-        sequences = self._fitted().sample(n, labels, random_state)
+        sequences = self._fitted().sample(n, labels, random_state, conditions, label_mix)
         return sequences if as_sequences else to_like(sequences)
 
     def save(self, path: str | Path) -> Path:
@@ -232,7 +243,7 @@ class RGAN(BaseEstimator):
 
 
 class RCGAN(RGAN):
-    """An RGAN that must have labels to be conditioned on."""
+    """An RGAN that must have labels, or conditions."""
 
     conditional = True
 

@@ -37,6 +37,10 @@ def train(
     model: Annotated[
         str | None, typer.Option(help="rgan, rcgan (conditioned on labels) or auto.")
     ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="Static attributes as conditions: age,sex; repeatable."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="default, feedback (by likelihood), or paper.")] = "",
     config: Annotated[str, typer.Option(help="A TOML file of settings.")] = "",
     set_: o.SetOption = None,
@@ -84,7 +88,8 @@ def train(
     from rgan.config import parse_settings
     from rgan.errors import ConfigError
 
-    flags = o.settings_of("model", kind=model)
+    names = [name.strip() for text in condition or [] for name in text.split(",") if name.strip()]
+    flags = o.settings_of("model", kind=model, condition=names or None)
     shrink = batch_size == "auto"
     if shrink:
         batch_size = None

@@ -35,9 +35,9 @@ class Noise:
     masks: Tensor
     static: Tensor
 
-    def take(self, n: int) -> Noise:
-        """The noise of the first n sequences."""
-        return Noise(*(part[:n] for part in vars(self).values()))
+    def take(self, rows: Tensor) -> Noise:
+        """The noise of these sequences, an index tensor."""
+        return Noise(*(part[rows] for part in vars(self).values()))
 
     def to(self, device: torch.device | str) -> Noise:
         """The same noise on another device."""

@@ -52,7 +52,7 @@ class LabelReader(nn.Module):
     def __init__(self, spec: SequenceSpec) -> None:
         super().__init__()
         self.classes = spec.classes
-        size = 9 * spec.values + spec.static
+        size = 9 * spec.values + spec.static + spec.condition - spec.classes
         self.register_buffer("reads", torch.zeros((), dtype=torch.bool))
         self.register_buffer("centre", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
@@ -76,7 +76,7 @@ class LabelReader(nn.Module):
             batch: static attributes, lengths and condition.
         """
         with full_precision(score_NTF.device):
-            row_NQ = (_row(full(score_NTF), seen_NTF, batch) - self.centre) / self.scale
+            row_NQ = (self._row(full(score_NTF), seen_NTF, batch) - self.centre) / self.scale
             logit_NK = row_NQ.clamp(-LIMIT, LIMIT) @ self.weight.T + self.bias
             uniform_NK = torch.special.ndtr(full(normal_NK)).clamp(1e-6, 1 - 1e-6)
             soft_NK = torch.softmax(logit_NK, dim=1)
@@ -86,13 +86,18 @@ class LabelReader(nn.Module):
         given_NK, other = batch.condition.tensor_split((self.classes,), dim=1)
         return torch.cat([torch.where(self.reads, label_NK, given_NK), other], dim=1)
 
+    def _row(self, score_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> Tensor:
+        """(N, Q) summaries, static attributes, and what else is given."""
+        found_NQ = _summaries(score_NTF, seen_NTF, batch.lengths)
+        return torch.cat([found_NQ, batch.static, batch.condition[:, self.classes :]], dim=1)
+
     @torch.no_grad()
     def fit(self, score_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> None:
         """Find out whether to read, and how; the batch's condition holds the true labels."""
         label_NK = batch.condition[:, : self.classes]
         if not 2 <= self.classes <= MOST_CLASSES or int(label_NK.sum(0).min()) < FEWEST:
             return
-        row_NQ = _row(score_NTF, seen_NTF, batch).double()
+        row_NQ = self._row(score_NTF, seen_NTF, batch).double()
         centre_Q, scale_Q = row_NQ.mean(0), row_NQ.std(0)
         scale_Q = torch.where(scale_Q > 1e-6, scale_Q, torch.ones_like(scale_Q))
         x_NQ = ((row_NQ - centre_Q) / scale_Q).clamp(-LIMIT, LIMIT).cpu().numpy()
@@ -108,13 +113,13 @@ class LabelReader(nn.Module):
         self.reads.fill_(True)
 
 
-def _row(score_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> Tensor:
-    """(N, 9F + S) of each feature mean, its square, least, greatest, first and last value, share of
-    steps seen, mean and least in the last fourth, 0 where unseen; static attributes."""
+def _summaries(score_NTF: Tensor, seen_NTF: Tensor, lengths_N: Tensor) -> Tensor:
+    """(N, 9F) of each feature mean, its square, least, greatest, first and last value, share of
+    steps seen, mean and least in the last fourth; 0 where unseen."""
     steps = score_NTF.shape[1]
     seen, score_NTF = seen_NTF > 0.5, score_NTF * seen_NTF
     time_T1 = torch.arange(steps, device=score_NTF.device)[:, None]
-    late = seen & (time_T1 >= (batch.lengths - batch.lengths // _LATE)[:, None, None])
+    late = seen & (time_T1 >= (lengths_N - lengths_N // _LATE)[:, None, None])
     first_N1F = torch.where(seen, time_T1, steps).argmin(1, keepdim=True)
     last_N1F = torch.where(seen, time_T1, -1).argmax(1, keepdim=True)
     mean_NF = _mean(score_NTF, seen)
@@ -125,10 +130,9 @@ def _row(score_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> Tensor:
         -_least(-score_NTF, seen),
         score_NTF.gather(1, first_N1F)[:, 0],
         score_NTF.gather(1, last_N1F)[:, 0],
-        seen.sum(1) / batch.lengths[:, None],
+        seen.sum(1) / lengths_N[:, None],
         _mean(score_NTF, late),
         _least(score_NTF, late),
-        batch.static,
     ]
     return torch.cat(parts, dim=1)
 

@@ -31,6 +31,7 @@ class SequenceSpec:
         condition: C.
         classes: how many of the condition's first columns are a label's classes, one-hot; 0 where
             there is none, or where it is continuous.
+        given: how many of the C, the last ones, are static attributes; the others are the label's.
         variable_length: whether sequences differ in length.
         bounded: whether values lie in [-1, 1], so that a generator may end in tanh.
     """
@@ -43,6 +44,7 @@ class SequenceSpec:
     classes: int = 0
     variable_length: bool = False
     bounded: bool = False
+    given: int = 0
 
     @property
     def channels(self) -> int:

@@ -37,7 +37,7 @@ class TrainConfig:
     balance: float = Field(default=1.0, ge=0.0, le=1.0)
     """How evenly classes are drawn into batches: 0 as often as in the data, 1 all alike. What is
     learnt of each class stays the same; a rare class is only learnt sooner. Samples are drawn with
-    the classes' own shares."""
+    the classes' own shares, or with those of ``rgan sample --label-mix``."""
     critic_steps: int = Field(default=1, ge=1)
     """Critic updates for each generator update."""
     schedule: Literal["auto", "constant", "cosine"] = "auto"

@@ -64,7 +64,8 @@ class Updater:
         self.probe: Probe | None = None
         self.last_penalty: dict[str, Tensor] = {}
         self.losses: dict[str, Tensor] = {}
-        self.weight_N = _class_weights(data, state.config.balance)
+        self.labels = state.generator.spec.condition - state.generator.spec.given
+        self.weight_N = _class_weights(data, state.config.balance, self.labels)
         self.group, self.share = group, group.share(plan.batch)
         state.critic.total = group.total
         self.precision = precision.Precision(state.config.precision, state.device)
@@ -117,7 +118,7 @@ class Updater:
         if self.examined:
             real, fake = (self.group.gathered(part, self.share) for part in (real, fake))
             if self.probe is not None:
-                self.probe.compare(real, fake)
+                self.probe.compare(real, fake, self.labels)
         self.losses = losses
         if self.state.config.average:
             self.state.update_average()
@@ -258,9 +259,13 @@ class Updater:
         return losses["generator"]
 
 
-def _class_weights(data: Batch, evenness: float) -> np.ndarray | None:
-    """Row weights that even out classes; None where all are drawn alike anyway."""
-    condition_NC = data.condition.cpu().numpy()
+def _class_weights(data: Batch, evenness: float, labels: int) -> np.ndarray | None:
+    """Row weights that even out classes; None where all are drawn alike anyway.
+
+    Args:
+        labels: how many of the condition's columns, the first ones, are the label's.
+    """
+    condition_NC = data.condition[:, :labels].cpu().numpy()
     one_hot = condition_NC.shape[1] > 1 and bool(((condition_NC == 0) | (condition_NC == 1)).all())
     if not evenness or not one_hot:
         return None

@@ -104,9 +104,13 @@ class Probe:
         self.weight |= sizes
         self.update |= {name: changes[name] / max(size, 1e-12) for name, size in sizes.items()}
 
-    def compare(self, real: Batch, fake: Batch) -> None:
-        """Measures how much generated sequences differ among themselves."""
-        apart = [_apart(batch) for batch in (real, fake)]
+    def compare(self, real: Batch, fake: Batch, labels: int | None = None) -> None:
+        """Measures how much generated sequences differ among themselves.
+
+        Args:
+            labels: how many of the condition's columns, the first ones, are the label's; None: all.
+        """
+        apart = [_apart(batch, batch.condition[:, :labels]) for batch in (real, fake)]
         spread_real, spread_fake = (float(d.mean()) if len(d) else 0.0 for d in apart)
         self.diversity = spread_fake / spread_real if spread_real > 0 else 1.0
         # On their own scale, or a generator that is not diverse yet would seem to have clusters.
@@ -140,12 +144,12 @@ def _square(tensors: list[Tensor]) -> float:
     return float(torch.stack(torch._foreach_norm(tensors)).square().sum())
 
 
-def _apart(batch: Batch) -> Tensor:
-    """Distances between the sequences of a batch under one condition, statics included.
+def _apart(batch: Batch, label_NC: Tensor) -> Tensor:
+    """Distances between the sequences of a batch under one label, statics included.
 
-    Where no two have the same condition, between all of them.
+    Where no two have the same label, between all of them.
     """
     flat_NK = torch.cat([batch.x.detach().flatten(1), batch.static.detach()], dim=1)
     distance_P = torch.pdist(flat_NK)
-    alike_P = torch.pdist(batch.condition) == 0 if batch.condition.shape[1] else distance_P >= 0
+    alike_P = torch.pdist(label_NC) == 0 if label_NC.shape[1] else distance_P >= 0
     return distance_P[alike_P] if bool(alike_P.any()) else distance_P

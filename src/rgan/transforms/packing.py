@@ -70,6 +70,8 @@ class Packer:
         statics: how static attributes are packed.
         labels: how labels become condition columns.
         lengths: how often each length occurred.
+        conditions: names of the static attributes that are conditions, in the data's order; the
+            others are generated.
     """
 
     spec: SequenceSpec
@@ -83,30 +85,37 @@ class Packer:
     statics: StaticPacker = field(default_factory=StaticPacker)
     labels: Condition = field(default_factory=Unconditional)
     lengths: LengthCounts = field(default_factory=lambda: LengthCounts(()))
+    conditions: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, sequences: Sequences, *, bounded: bool = False) -> Packer:
+    def fit(
+        cls, sequences: Sequences, *, bounded: bool = False, conditions: tuple[str, ...] = ()
+    ) -> Packer:
         """Reads the description of transformed training sequences.
 
         Args:
             sequences: the training data, after the transforms.
             bounded: whether their values lie in [-1, 1] (``Pipeline.bounded``).
+            conditions: names of static attributes that are not to be generated.
 
         Raises:
             DataError: a static attribute that is never known, a continuous label that never varies.
         """
         labels = fit_condition(sequences.labels)
         statics = StaticPacker.fit(sequences.static, sequences.static_info)
+        made, given = _parts(statics, conditions)
+        own = sum(size for _, size in statics.only(given).outputs)
         gaps_F = (~sequences.observed & sequences.valid[:, :, None]).any(axis=(0, 1))
         spec = SequenceSpec(
             steps=sequences.n_steps,
             values=sequences.n_features,
             masks=tuple(np.flatnonzero(gaps_F).tolist()),
-            statics=statics.outputs,
-            condition=labels.columns,
+            statics=statics.only(made).outputs,
+            condition=labels.columns + own,
             classes=labels.columns if isinstance(labels, ClassCondition) else 0,
             variable_length=not sequences.fixed_length,
             bounded=bounded,
+            given=own,
         )
         class_N = None
         if isinstance(labels, ClassCondition) and sequences.labels is not None:
@@ -123,6 +132,7 @@ class Packer:
             statics=statics,
             labels=labels,
             lengths=LengthCounts.fit(sequences.lengths, class_N),
+            conditions=tuple(statics.info[place].name for place in given),
         )
 
     @property
@@ -155,10 +165,11 @@ class Packer:
             axis=2,
             dtype=np.float32,
         )
-        condition_NC = np.zeros((len(sequences), 0), dtype=np.float32)
-        if sequences.labels is not None and self.spec.condition:
-            condition_NC = self.labels.encode(sequences.labels)
-        static_NS = self.statics.pack(sequences.static, len(sequences))
+        n, static_NA = len(sequences), sequences.static
+        made, given = _parts(self.statics, self.conditions)
+        static_NS = self.statics.only(made).pack(_columns(static_NA, made), n)
+        labels = sequences.labels if self.labels.columns else None
+        condition_NC = self.condition(labels, _columns(static_NA, given), n)
         return Packed(x_NTD, static_NS, sequences.lengths, condition_NC)
 
     def unpack(self, packed: Packed, *, labels: ArrayLike | None = None) -> Sequences:
@@ -178,13 +189,15 @@ class Packer:
         valid_NT = np.arange(self.spec.steps)[None, :] < packed.lengths_N[:, None]
         observed_NTF = np.repeat(valid_NT[:, :, None], f, axis=2)
         observed_NTF[:, :, list(self.spec.masks)] &= packed.x_NTD[:, :, f:] >= 0.5
-        condition_NC = packed.condition_NC if labels is None else self.condition(labels)
+        label_NC, given_NC = np.split(packed.condition_NC, [self.labels.columns], axis=1)
+        if labels is not None:
+            label_NC = self.labels.encode(labels)
         return Sequences(
             packed.x_NTD[:, :, :f],
             observed=observed_NTF,
             lengths=packed.lengths_N,
-            labels=self.labels.decode(condition_NC),
-            static=self.statics.unpack(packed.static_NS),
+            labels=self.labels.decode(label_NC),
+            static=self._statics(packed.static_NS, given_NC),
             static_info=self.static_info,
             feature_names=self.feature_names,
             units=self.units,
@@ -195,13 +208,26 @@ class Packer:
             name=self.name,
         )
 
-    def condition(self, labels: ArrayLike) -> NDArray[np.float32]:
-        """Labels (N,) to condition_NC: classes one-hot, a continuous label standardised.
+    def condition(
+        self, labels: ArrayLike | None, given_NA: NDArray[Any] | None = None, n: int = 0
+    ) -> NDArray[np.float32]:
+        """Labels (N,) and conditions to condition_NC: classes one-hot, a continuous label
+        standardised; then static attributes as ``StaticPacker`` packs them.
+
+        Args:
+            labels: None where the packer was fitted without.
+            given_NA: (N, A) the attributes ``conditions``, transformed.
+            n: N, where there are no labels.
 
         Raises:
             InputError: a label that the training data did not have (the known ones are named).
         """
-        return self.labels.encode(labels)
+        _, given = _parts(self.statics, self.conditions)
+        label_NC = np.zeros((n, 0), dtype=np.float32)
+        if labels is not None:
+            label_NC = self.labels.encode(labels)
+        given_NC = self.statics.only(given).pack(given_NA, len(label_NC))
+        return np.concatenate([label_NC, given_NC], axis=1)
 
     def draw_labels(self, rng: np.random.Generator, n: int) -> NDArray[Any] | None:
         """n labels as often as in the training data; None where it had none."""
@@ -234,6 +260,7 @@ class Packer:
             "statics": self.statics.state(),
             "labels": self.labels.state(),
             "lengths": self.lengths.state(),
+            "conditions": list(self.conditions),
         }
 
     @classmethod
@@ -256,11 +283,25 @@ class Packer:
                 statics=StaticPacker.from_state(state["statics"]),
                 labels=condition_from_state(state["labels"]),
                 lengths=LengthCounts.from_state(state["lengths"]),
+                conditions=tuple(state.get("conditions", ())),  # versions before wrote none
             )
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"the packer's state is damaged: {error}", rule="it is what Packer.state() wrote"
             ) from error
+
+    def _statics(
+        self, static_NS: NDArray[Any], given_NC: NDArray[Any]
+    ) -> NDArray[np.float32] | None:
+        """All static attributes (N, A), those generated and those given."""
+        if not self.statics.info:
+            return None
+        static_NA = np.empty((len(static_NS), len(self.statics.info)), dtype=np.float32)
+        parts = _parts(self.statics, self.conditions)
+        for places, packed in zip(parts, (static_NS, given_NC), strict=True):
+            if places:
+                static_NA[:, places] = self.statics.only(places).unpack(packed)
+        return static_NA
 
     def _check(self, sequences: Sequences) -> None:
         """Raises where sequences do not match what was fitted."""
@@ -272,7 +313,7 @@ class Packer:
         ):
             if found != known:
                 raise DataError(f"{what} are {found}, not {known}", rule=rule)
-        if sequences.labels is None and self.spec.condition:
+        if sequences.labels is None and self.labels.columns:
             raise DataError("the sequences have no labels", rule=f"labelled, {rule}")
         unmasked = [i for i in range(self.spec.values) if i not in self.spec.masks]
         gap_NTF = (~sequences.observed & sequences.valid[:, :, None])[:, :, unmasked]
@@ -288,3 +329,16 @@ class Packer:
 
 def _names(info: tuple[Static, ...]) -> tuple[tuple[str, str, int], ...]:
     return tuple((s.name, s.kind, len(s.levels)) for s in info)
+
+
+def _parts(statics: StaticPacker, conditions: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """The places of the attributes that are generated, and of those that are conditions."""
+    made: list[int] = []
+    given: list[int] = []
+    for place, static in enumerate(statics.info):
+        (given if static.name in conditions else made).append(place)
+    return made, given
+
+
+def _columns(static_NA: NDArray[Any] | None, places: list[int]) -> NDArray[Any] | None:
+    return None if static_NA is None else static_NA[:, places]

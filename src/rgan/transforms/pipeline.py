@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rgan.errors import ConfigError, DataError, nearest
 from rgan.sequences import Sequences
 from rgan.transforms.base import Transform, check_ever_observed
@@ -78,6 +81,14 @@ class Pipeline:
             DataError: features or static attributes differ from those fitted.
         """
         return reduce(lambda data, step: step.apply(data), self.steps, sequences)
+
+    def scale_statics(self, names: tuple[str, ...], static_NA: NDArray[Any]) -> NDArray[np.float32]:
+        """Some static attributes (N, A) of original units as ``apply`` scales them."""
+        scale = self.steps[-1]
+        assert isinstance(scale, StaticScale)  # ``fit`` puts it last
+        places = [scale.attributes.index(name) for name in names]
+        offset_A, factor_A = (np.asarray(part)[places] for part in (scale.offset, scale.factor))
+        return ((static_NA - offset_A) / factor_A).astype(np.float32)
 
     def invert(self, sequences: Sequences) -> Sequences:
         """Back to original units; undoes ``apply`` for any data, so it neither limits nor rounds.

@@ -73,6 +73,14 @@ class StaticPacker:
                 outputs.append(("categorical", _levels(attribute) + missing))
         return tuple(outputs)
 
+    def only(self, places: list[int]) -> StaticPacker:
+        """The packer of the attributes at these places."""
+        return StaticPacker(
+            tuple(self.info[place] for place in places),
+            tuple(self.missing[place] for place in places),
+            tuple(self.fill[place] for place in places),
+        )
+
     def pack(self, static_NA: NDArray[Any] | None, n: int) -> NDArray[np.float32]:
         """Attributes (N, A) to static_NS; (N, 0) where there are none.
 

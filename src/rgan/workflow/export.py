@@ -78,6 +78,13 @@ def export(
             reason="written out step by step, its graph takes ONNX's converter an hour",
             repair=f"rgan export {run.path} --to torch",
         )
+    if trained.encoder.packer.conditions:
+        raise InputError(
+            f"this model has conditions: {', '.join(trained.encoder.packer.conditions)}",
+            rule="a model without --condition is exported",
+            reason="an exported file has no input for them yet",
+            repair="rgan sample, or train without --condition",
+        )
     sampler = Sampler(trained).eval()
     about = describe(
         sampler,

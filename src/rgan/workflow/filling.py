@@ -21,12 +21,12 @@ from rgan.runs.folder import Run
 from rgan.runs.sealed import taking_up
 from rgan.sequences import Sequences
 from rgan.train.device import resolve_device
+from rgan.workflow.encoder import Encoder
 from rgan.workflow.imputer import STEPS, FittedImputer, fit_to
 from rgan.workflow.imputer_files import load_imputer, save_imputer
 from rgan.workflow.imputer_input import matched, read_partial
 from rgan.workflow.judge import load_splits
 from rgan.workflow.sampling import load_checkpoint
-from rgan.workflow.trained import Encoder
 
 Say = Callable[[str], None]
 Advance = Callable[[int], None]

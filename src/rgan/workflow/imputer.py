@@ -23,9 +23,9 @@ from rgan.train.imputing import Fitting, Known, fit_imputer
 from rgan.train.randomness import Stream, torch_random
 from rgan.transforms.config import TransformConfig
 from rgan.transforms.sequence import Differences, LocalMax
+from rgan.workflow.encoder import Encoder
 from rgan.workflow.stop import StopSignals
 from rgan.workflow.threads import threads
-from rgan.workflow.trained import Encoder
 
 BLOCK = 256
 """Sequences filled in at once. Each block and draw has random numbers of its own, so the first

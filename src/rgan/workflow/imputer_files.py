@@ -23,8 +23,8 @@ from rgan.runs import atomic
 from rgan.runs.folder import Run
 from rgan.runs.sealed import to_bytes
 from rgan.train.build import load_networks
+from rgan.workflow.encoder import Encoder
 from rgan.workflow.imputer import FittedImputer, Usual
-from rgan.workflow.trained import Encoder
 
 SCHEMA = 1
 FOLDER, MODEL, ABOUT = "imputer", "model.safetensors", "imputer.json"

@@ -20,7 +20,7 @@ from rgan.layouts import ArrayLayout, ImageLayout, TableLayout, levels_of
 from rgan.sequences import Sequences
 from rgan.transforms.packing import Packer
 from rgan.transforms.sequence import Differences, LocalMax
-from rgan.workflow.trained import Encoder
+from rgan.workflow.encoder import Encoder
 
 
 def read_partial(config: DataConfig, file: str, step: float = 0.0) -> Sequences:

@@ -166,7 +166,7 @@ def draw_evaluation(test: Sequences, trained: Trained, folder: Path, singles: bo
         singles: whether single real sequences may be shown.
     """
     real, labels = test[:1000], None
-    if trained.encoder.packer.spec.condition and real.labels is not None:
+    if trained.encoder.packer.labels.columns and real.labels is not None:
         classes = trained.encoder.packer.classes
         known = np.isin(real.labels, classes) if classes else np.ones(len(real), np.bool_)
         if known.any():  # another source may have classes that this model never saw

@@ -9,7 +9,8 @@ from rgan.config import Config
 from rgan.data.split import Splits
 from rgan.errors import ConfigError
 from rgan.nets.feedback import FeedbackGenerator
-from rgan.workflow.trained import Trained, to_batch
+from rgan.workflow.encoder import to_batch
+from rgan.workflow.trained import Trained
 
 MOST = 500
 """Sequences of the validation split that are looked at, the same ones each time."""

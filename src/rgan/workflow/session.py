@@ -13,7 +13,7 @@ import torch
 from rgan.config import Config
 from rgan.data.load import check_trainable
 from rgan.data.split import Splits, split
-from rgan.errors import ConfigError, DataError, RunError
+from rgan.errors import ConfigError, DataError, RunError, nearest
 from rgan.nets.batch import Batch
 from rgan.objectives.losses import OBJECTIVES
 from rgan.runs.sealed import Checkpoint, taking_up
@@ -28,8 +28,9 @@ from rgan.train.loop import train
 from rgan.train.precision import check
 from rgan.train.randomness import Stream, stream_seed
 from rgan.train.state import TrainState
+from rgan.workflow.encoder import Encoder, to_batch
 from rgan.workflow.threads import threads, worth
-from rgan.workflow.trained import Encoder, Trained, to_batch
+from rgan.workflow.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,14 @@ def open_session(
     config.evaluate.check()  # better now than after an hour of training
     _check_objective(config)
     config, sequences = resolve_kind(config, sequences)
+    _check_conditions(config.model.condition, sequences)
     devices = resolve_devices(config.train.device, launched())
     device = devices[0]
     check(config.train.precision, device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
     _check_classes(splits)
     if checkpoint is None or own_scaling:
-        encoder = Encoder.fit(splits.train, config.transform)
+        encoder = Encoder.fit(splits.train, config.transform, config.model.condition)
     else:
         with taking_up(checkpoint.path):
             encoder = Encoder.from_state(checkpoint.state["encoder"])
@@ -231,6 +233,28 @@ def _take_up(state: TrainState, checkpoint: Checkpoint, fitting: bool) -> dict[s
     return new
 
 
+def _check_conditions(names: tuple[str, ...], sequences: Sequences) -> None:
+    """Refuse conditions that are no static attributes."""
+    known = [static.name for static in sequences.static_info]
+    for name in names:
+        if name in known:
+            continue
+        found = f'the condition "{name}" is not a static attribute of "{sequences.name}"'
+        if sequences.labels is not None and name == sequences.label_name:
+            raise ConfigError(
+                f'the condition "{name}" is the label',
+                rule="conditions beside the label are static attributes",
+                reason="an RCGAN is conditioned on its label anyway",
+                repair="leave it out of --condition",
+            )
+        raise ConfigError(
+            found,
+            rule="a condition has one value a sequence"
+            + (f": {', '.join(known)}" if known else ", and these data have no static attributes"),
+            repair=nearest(name, known) if known else "name a table's columns: --static age",
+        )
+
+
 def _check_classes(splits: Splits) -> None:
     """Refuse a split whose held-out sets have a class that training never sees."""
     for name, part in (("validation", splits.validation), ("test", splits.test)):
@@ -248,20 +272,22 @@ def resolve_kind(config: Config, sequences: Sequences) -> tuple[Config, Sequence
     """The configuration with rgan or rcgan in place of auto, and sequences that fit it.
 
     Raises:
-        ConfigError: rcgan, and there are no labels.
+        ConfigError: rcgan, and there are neither labels nor conditions.
     """
     kind = config.model.kind
     if kind == "auto":
-        kind = "rgan" if sequences.labels is None else "rcgan"
-    if kind == "rcgan" and sequences.labels is None:
+        none = sequences.labels is None and not config.model.condition
+        kind = "rgan" if none else "rcgan"
+    if kind == "rcgan" and sequences.labels is None and not config.model.condition:
         raise ConfigError(
             f'an RCGAN is asked for, and "{sequences.name}" has no labels',
-            rule="an RCGAN is conditioned on labels",
+            rule="an RCGAN is conditioned on labels, or on static attributes (--condition)",
             repair="--model rgan, or name the label column: --label COLUMN",
         )
     if kind == "rgan":
         sequences = dataclasses.replace(sequences, labels=None)
-    return dataclasses.replace(config, model=type(config.model)(kind)), sequences
+    model = dataclasses.replace(config.model, kind=kind)
+    return dataclasses.replace(config, model=model), sequences
 
 
 def trained_from_checkpoint(checkpoint: Checkpoint, device: str = "cpu") -> Trained:

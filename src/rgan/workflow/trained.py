@@ -1,30 +1,29 @@
 """``Trained``: a generator with all that it needs to give sequences in original units.
 
-Shape letters: N sequences, T steps, D channels, S static columns, C condition columns.
+Shape letters: N sequences, T steps, D channels, S static columns, C condition columns, A
+conditions.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from rgan.errors import InputError
 from rgan.nets.base import BaseGenerator
-from rgan.nets.batch import Batch
+from rgan.nets.batch import Batch, join
 from rgan.sequences import Sequences, concatenate
 from rgan.train.randomness import Stream, numpy_random, torch_random
-from rgan.transforms.config import TransformConfig
-from rgan.transforms.lattice import Lattice, value_lattice
-from rgan.transforms.packing import Packed, Packer
-from rgan.transforms.pipeline import Pipeline
+from rgan.workflow.asking import Asked, asked_conditions, asked_labels, mixed_labels
+from rgan.workflow.encoder import Encoder, to_packed
 
 BLOCK = 1024
 """Sequences made at once. Each block has random numbers of its own, so the first n of a larger
@@ -32,88 +31,6 @@ sample are the sample of n, and memory does not grow with n."""
 MOST_WORKERS = 8
 MOST_TURNS = 1000
 """Blocks that are made at the most to find one block's worth of a label that is asked for."""
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Sequences in original units to what networks read, and back.
-
-    Args:
-        pipeline: scaling.
-        packer: packing.
-        config: whether generated values are limited and rounded as the data is.
-    """
-
-    pipeline: Pipeline
-    packer: Packer
-    config: TransformConfig
-
-    @classmethod
-    def fit(cls, train: Sequences, config: TransformConfig) -> Encoder:
-        """Fitted to training sequences.
-
-        Raises:
-            DataError: a feature or attribute cannot be scaled.
-        """
-        pipeline = Pipeline.fit(tuple(config.scale), train, limits=config.clip)
-        packer = Packer.fit(pipeline.apply(train), bounded=pipeline.bounded)
-        return cls(pipeline, packer, config)
-
-    def encode(self, sequences: Sequences) -> Packed:
-        """Packed and scaled."""
-        return self.packer.pack(self.pipeline.apply(sequences))
-
-    def decode(self, packed: Packed, labels: ArrayLike | None = None) -> Sequences:
-        """Generated arrays as sequences in original units."""
-        sequences = self.pipeline.invert(self.packer.unpack(packed, labels=labels))
-        return self.pipeline.like_data(sequences, clip=self.config.clip, rounding=self.config.round)
-
-    def lattice(self, train: Sequences) -> Lattice | None:
-        """Which values the networks' features can take; None where that is not fixed."""
-        return value_lattice(
-            self.pipeline, train, clip=self.config.clip, rounding=self.config.round
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "pipeline": self.pipeline.state(),
-            "packer": self.packer.state(),
-            "clip": self.config.clip,
-            "round": self.config.round,
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Encoder:
-        """The encoder that ``state`` wrote.
-
-        Raises:
-            DataError: a part is missing or damaged.
-        """
-        pipeline = Pipeline.from_state(state.get("pipeline", {}))
-        packer = Packer.from_state(state.get("packer", {}))
-        config = TransformConfig(clip=bool(state.get("clip")), round=bool(state.get("round")))
-        return cls(pipeline, packer, config)
-
-
-def to_batch(packed: Packed, device: torch.device | str = "cpu") -> Batch:
-    """Packed arrays as tensors on a device."""
-    return Batch(
-        torch.from_numpy(packed.x_NTD),
-        torch.from_numpy(packed.static_NS),
-        torch.from_numpy(packed.lengths_N),
-        torch.from_numpy(packed.condition_NC),
-    ).to(device)
-
-
-def to_packed(batch: Batch) -> Packed:
-    """Tensors as arrays."""
-    return Packed(
-        batch.x.cpu().numpy(),
-        batch.static.cpu().numpy(),
-        batch.lengths.cpu().numpy(),
-        batch.condition.cpu().numpy(),
-    )
 
 
 def _cores() -> int:
@@ -154,7 +71,14 @@ class Trained:
     generator: BaseGenerator
     encoder: Encoder
 
-    def sample(self, n: int, labels: ArrayLike | None = None, seed: int = 0) -> Sequences:
+    def sample(
+        self,
+        n: int,
+        labels: ArrayLike | None = None,
+        seed: int = 0,
+        conditions: Mapping[str, ArrayLike] | None = None,
+        label_mix: Mapping[Any, float] | str | None = None,
+    ) -> Sequences:
         """n synthetic sequences.
 
         Args:
@@ -162,22 +86,31 @@ class Trained:
             labels: one label for all of them, or (n,) labels; None draws them as often as in the
                 training data.
             seed: the same seed gives the same sequences.
+            conditions: name to one value, or (n,) values, of static attributes that are conditions;
+                the others are drawn as they occur beside these and the labels.
+            label_mix: class to share, or "even": instead of ``labels``.
 
         Raises:
-            InputError: n below 1, labels that do not fit, or an unknown class.
+            InputError: n below 1, labels or conditions that do not fit, or an unknown class.
         """
-        return concatenate(list(self.blocks(n, labels, seed)))
+        return concatenate(list(self.blocks(n, labels, seed, conditions, label_mix)))
 
-    def blocks(self, n: int, labels: ArrayLike | None = None, seed: int = 0) -> Iterator[Sequences]:
+    def blocks(
+        self,
+        n: int,
+        labels: ArrayLike | None = None,
+        seed: int = 0,
+        conditions: Mapping[str, ArrayLike] | None = None,
+        label_mix: Mapping[Any, float] | str | None = None,
+    ) -> Iterator[Sequences]:
         """The same as ``sample``, in pieces of at most ``BLOCK`` sequences."""
         if seed < 0:
             raise InputError(f"the seed is {seed}", rule="0 or more", repair="--seed 0")
-        column = self._labels(n, labels)
+        asked = self.asked(n, labels, conditions, label_mix)
 
         def block(number: int) -> Sequences:
-            rows = slice(number * BLOCK, min(n, (number + 1) * BLOCK))
-            part = None if column is None else column[rows]
-            return self._block(number, rows.stop - rows.start, part, seed)
+            size = min(BLOCK, n - number * BLOCK)
+            return self._block(number, size, asked.block(number, BLOCK), seed)
 
         count = -(-n // BLOCK)
         workers = min(count, _cores(), MOST_WORKERS)
@@ -186,82 +119,80 @@ class Trained:
             return
         yield from _side_by_side(block, count, workers)
 
-    def check_labels(self, labels: ArrayLike | None) -> None:
-        """Refuse labels that this model cannot be asked for.
+    def asked(
+        self,
+        n: int,
+        labels: ArrayLike | None = None,
+        conditions: Mapping[str, ArrayLike] | None = None,
+        label_mix: Mapping[Any, float] | str | None = None,
+    ) -> Asked:
+        """What ``sample`` takes, checked.
 
         Raises:
-            InputError: the model has no labels, or did not see these.
+            InputError: as ``sample``.
         """
-        if labels is not None:
-            self._labels(np.size(labels), labels)
-
-    def _labels(self, n: int, labels: ArrayLike | None) -> NDArray[Any] | None:
         if n < 1:
             raise InputError(f"{n} sequences are asked for", rule="at least 1", repair="-n 1000")
-        if labels is None:
-            return None
-        if not self.encoder.packer.spec.condition:
+        packer = self.encoder.packer
+        if labels is not None and label_mix is not None:
             raise InputError(
-                "this model was trained without labels",
-                rule="a label can be asked of an RCGAN only",
-                repair="leave --label out, or train with --model rcgan",
+                "labels and a mix of them are asked for",
+                rule="one of the two: a label for all, or how often each class comes",
+                repair="leave out --label, or --label-mix",
             )
-        column = np.asarray(labels)
-        if column.ndim == 0:
-            column = np.full(n, column)
-        if column.shape != (n,):
-            raise InputError(f"{column.shape} labels for {n} sequences", rule="one label each")
-        self.encoder.packer.condition(column)  # refuse unknown ones
-        return column
+        column = None
+        if labels is not None:
+            column = asked_labels(packer, labels, n)
+        elif label_mix is not None:  # whole blocks, so that a sample has its prefixes
+            column = mixed_labels(packer, label_mix, -(-n // BLOCK) * BLOCK)
+        given = asked_conditions(self.encoder.joint, conditions or {}, n, packer.label_name)
+        return Asked(column, given)
 
-    def _block(self, number: int, size: int, labels: NDArray[Any] | None, seed: int) -> Sequences:
-        if labels is None or not self.generator.reads_labels:
-            return self._make(number, size, labels, seed)
-        # The k-th sequence of a label that is asked for is the k-th that is found to have it.
-        place = self.encoder.packer.condition(labels).argmax(1)
-        parts, rows, open_N = [], [], np.ones(size, dtype=bool)
+    def _block(self, number: int, size: int, asked: Asked, seed: int) -> Sequences:
+        # A whole block's numbers are drawn whatever its size, so that a sample has its prefixes.
+        rng = numpy_random(seed, Stream.LABELS, number)
+        labels, given_NA = self.encoder.draw(rng, BLOCK, asked)
+        lengths = self.encoder.packer.draw_lengths(rng, labels, BLOCK)
+        condition = self.encoder.condition(labels, given_NA, BLOCK)
+        batch = Batch(torch.empty(0), torch.empty(0), *map(torch.from_numpy, (lengths, condition)))
+        reads = self.generator.reads_labels
+        if reads and asked.labels is not None:
+            made = self._found(number, size, batch, seed)
+        else:
+            made = self._made(number, torch.arange(size), batch, seed)
+        # Labels that are read stand in the condition of what was made.
+        labels = None if reads or labels is None else labels[:size]
+        given_NA = None if given_NA is None else given_NA[:size]
+        return self.encoder.decode(to_packed(made), labels, given_NA)
+
+    def _found(self, number: int, size: int, asked: Batch, seed: int) -> Batch:
+        """Sequences whose label, read off them, is the one asked for: each is made anew until it
+        is."""
+        classes = self.generator.spec.classes
+        label_N = asked.condition[:, :classes].argmax(1)
+        open_rows, parts, places = torch.arange(size), [], []
         for turn in range(MOST_TURNS):
-            made = self._make(number, BLOCK, None, seed, turn)
-            assert made.labels is not None
-            there = self.encoder.packer.condition(made.labels).argmax(1)
-            for k in np.unique(place[open_N]):
-                asked, found = np.flatnonzero(open_N & (place == k)), np.flatnonzero(there == k)
-                asked, found = asked[: len(found)], found[: len(asked)]
-                parts.append(made[found])
-                rows.append(asked)
-                open_N[asked] = False
-            if not open_N.any():
-                return concatenate(parts)[np.argsort(np.concatenate(rows))]
+            made = self._made(number, open_rows, asked, seed, turn).to("cpu")
+            right = made.condition[:, :classes].argmax(1) == label_N[open_rows]
+            parts.append(made.take(right))
+            places.append(open_rows[right])
+            open_rows = open_rows[~right]
+            if not len(open_rows):
+                return join(parts).take(torch.cat(places).argsort())
         raise InputError(
-            f"of {MOST_TURNS * BLOCK:,} sequences too few have the label {labels[open_N][0]}",
-            rule="this model reads labels off what it has made, and these are too rare",
+            f"in {MOST_TURNS:,} tries {len(open_rows):,} sequences had not the label asked for",
+            rule="this model reads labels off what it has made, and this one is too rare",
             repair="leave --label out, and pick from a larger sample",
         )
 
     @torch.inference_mode()
-    def _make(
-        self, number: int, size: int, labels: NDArray[Any] | None, seed: int, turn: int = 0
-    ) -> Sequences:
-        packer = self.encoder.packer
-        number += turn << 32
-        # A whole block's numbers are drawn whatever its size, so that a sample has its prefixes.
-        rng = numpy_random(seed, Stream.LABELS, number)
-        drawn = packer.draw_labels(rng, BLOCK)
-        if labels is not None:
-            drawn = np.concatenate([labels, np.repeat(labels[:1], BLOCK - size)])
-        lengths = packer.draw_lengths(rng, drawn, BLOCK)[:size]
-        condition = np.zeros((size, 0), np.float32)
-        if drawn is not None:
-            drawn = drawn[:size]
-            condition = packer.condition(drawn)
+    def _made(self, number: int, rows: Tensor, asked: Batch, seed: int, turn: int = 0) -> Batch:
+        """These rows of a block."""
         device = next(self.generator.parameters()).device
-        random = torch_random(seed, Stream.SAMPLE, number)  # on the CPU: alike on every device
-        noise = self.generator.draw_noise(BLOCK, random).take(size).to(device)
-        batch = self.generator(
-            noise,
-            torch.from_numpy(lengths).to(device),
-            torch.from_numpy(condition).to(device),
+        # on the CPU: alike on every device
+        random = torch_random(seed, Stream.SAMPLE, number + (turn << 32))
+        noise = self.generator.draw_noise(BLOCK, random).take(rows).to(device)
+        made: Batch = self.generator(
+            noise, asked.lengths[rows].to(device), asked.condition[rows].to(device)
         )
-        if self.generator.reads_labels:
-            drawn = packer.labels.decode(batch.condition.cpu().numpy())
-        return self.encoder.decode(to_packed(batch), drawn)
+        return made
