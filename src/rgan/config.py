@@ -118,6 +118,7 @@ _FEEDBACK: dict[str, Any] = {
     "generator_optimizer.beta2": 0.98,
     "monitor.metric": "likelihood",
     "stopping.patience": 4,
+    "stopping.margin": 0.001,
     "train.balance": 0.0,
     "train.batch_size": 64,
     "train.steps": 6000,

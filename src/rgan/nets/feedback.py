@@ -7,63 +7,31 @@ stand last, as in ``stepping``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from rgan.nets.autoregression import ROWS, fit
 from rgan.nets.base import BaseGenerator, Noise, NoiseSizes
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
 from rgan.nets.decisions import on_lattice
 from rgan.nets.labels import LabelReader
 from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
+from rgan.nets.past import Past, history
 from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, to_normal
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.statics import StaticCopula
 from rgan.nets.stepping import Stepper, linear
-from rgan.nets.together import MaskHead, ValueHead
+from rgan.nets.together import MaskHead
+from rgan.nets.values import ValueHead
 
 LIMIT = 4.0
 """Deviations that a normal score is kept within."""
-LONG = 3.0
-"""Steps after which the memory of a value's age has faded to a third."""
-
-
-@dataclass(frozen=True)
-class Past:
-    """What is known before a step, of each feature (..., F).
-
-    Args:
-        score: the last observed value's normal score, 0 before the first.
-        change: how it differed from the one before.
-        age: steps since, from 0; far above T before the first.
-    """
-
-    score: Tensor
-    change: Tensor
-    age: Tensor
-
-    def inputs(self) -> list[Tensor]:
-        """As networks read it."""
-        return [self.score, self.change, torch.exp(-self.age / LONG), (self.age < 0.5).float()]
-
-    def next(self, score: Tensor, seen: Tensor) -> Past:
-        """After one more step."""
-        known = self.age < _NEVER / 2
-        change = torch.where(known, score - self.score, torch.zeros_like(score))
-        pick = seen > 0.5
-        return Past(
-            torch.where(pick, score, self.score),
-            torch.where(pick, change, self.change),
-            torch.where(pick, torch.zeros_like(self.age), self.age + 1),
-        )
-
-
-_NEVER = 1e4
 
 
 class FeedbackGenerator(BaseGenerator):
@@ -94,7 +62,7 @@ class FeedbackGenerator(BaseGenerator):
         kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
         self.masks = MaskHead(h + size, h, m) if m else None
-        self.values = ValueHead(h + size + m, h, f)
+        self.values = ValueHead(h + size + m, h, f, slice(h, h + 2 * f))
         self.register_buffer("table", straight_table(f))
         self._add_lattice()
 
@@ -113,11 +81,21 @@ class FeedbackGenerator(BaseGenerator):
             # numpy's, as torch's refuses more than 16 million numbers
             self.table[j] = torch.from_numpy(np.quantile(column, shares().numpy()))
         self.labels.fit(self._scores(batch.x[..., :f]), seen_NTF, batch)
-        known = replace(batch, condition=self.labels.hidden(batch.condition))
-        self.statics.fit(known)
+        self.statics.fit(replace(batch, condition=self.labels.hidden(batch.condition)))
+        self._guess(values_NTF, seen_NTF, batch)
         if self.masks is not None:
             rate_M = batch.x[..., f:].sum((0, 1)) / batch.lengths.sum()
             self.masks.start(rate_M)
+
+    def _guess(self, values_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> None:
+        """Start the values from a linear guess."""
+        few = slice(max(1, ROWS // self.spec.steps))
+        past = history(self._scores(batch.x[few, :, : self.spec.values]), seen_NTF[few].float())
+        before = torch.cat([past.score, past.change], dim=2)
+        target_NTF = self._scores(values_NTF[few])
+        parts = (before, past.score, target_NTF, seen_NTF[few], past.known)
+        valid = batch.valid[few] > 0.5
+        self.values.start(fit(*(part[valid] for part in parts)))
 
     def likelihood(
         self, real: Batch, random: torch.Generator, share: Share | None = None
@@ -137,7 +115,7 @@ class FeedbackGenerator(BaseGenerator):
         with torch.no_grad(), full_precision(real.x.device):
             score_NTF = self._scores(real.x[..., :f])
             target_NTF = self._scores(self._spread(real.x[..., :f], noise_NTF))
-            past = _history(score_NTF, seen_NTF)
+            past = history(score_NTF, seen_NTF)
         row_NR = torch.cat([real.static, self.labels.hidden(real.condition)], dim=1)
         x_NTI = self._inputs(past, masks_NTM, row_NR, real.lengths)
         states_NTH, _ = self.recurrence(silu(self.read(x_NTI)), self._begin(row_NR))
@@ -151,7 +129,8 @@ class FeedbackGenerator(BaseGenerator):
             if self.masks is not None:
                 loss_NT = self.masks.likelihood(seen_NTK, masks_NTM)
             seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
-            loss_NT = loss_NT + self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past.score)
+            values = (target_NTF, seen_NTF, past.score, past.known)
+            loss_NT = loss_NT + self.values.likelihood(seen_NTK, *values)
         return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
 
     def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
@@ -167,7 +146,7 @@ class FeedbackGenerator(BaseGenerator):
         )
         place_TPN = positions(lengths_N, spec.steps, noise.steps.dtype).permute(1, 2, 0)
         zero_FN, masks_MN = torch.zeros_like(normal_TEN[0, :f]), torch.zeros_like(chance_TMN[0])
-        past, seen_FN = Past(zero_FN, zero_FN, zero_FN + _NEVER), torch.ones_like(zero_FN)
+        past, seen_FN = Past.none(zero_FN), torch.ones_like(zero_FN)
         whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []
         for t in range(spec.steps):
@@ -179,7 +158,8 @@ class FeedbackGenerator(BaseGenerator):
                 seen_FN = self._observed(masks_MN.T[None], whole_1N1)[0].T
             with full_precision(known_KN.device):
                 gaps_FN = None if self.masks is None else seen_FN
-                u_FN = self.values.draw(full(known_KN), normal_TEN[t], gaps_FN, past.score)
+                last = (past.score, past.known)
+                u_FN = self.values.draw(full(known_KN), normal_TEN[t], gaps_FN, *last)
                 values_NF = from_normal(u_FN.T.clamp(-LIMIT, LIMIT), self.table)
                 values_NF = on_lattice(values_NF, self.lattice)
                 past = past.next(self._scores(values_NF).T, seen_FN)
@@ -232,16 +212,3 @@ class FeedbackGenerator(BaseGenerator):
     def _scores(self, values_NTF: Tensor) -> Tensor:
         scores_NTF = at_steps(to_normal, full(values_NTF), self.table)
         return scores_NTF.clamp(-LIMIT, LIMIT)
-
-
-def _history(score_NTF: Tensor, seen_NTF: Tensor) -> Past:
-    """What is known before each step (N, T, F), from what was observed."""
-    zero_NF = torch.zeros_like(score_NTF[:, 0])
-    past = Past(zero_NF, zero_NF, torch.full_like(zero_NF, _NEVER))
-    steps = []
-    for t in range(score_NTF.shape[1]):
-        steps.append(past)
-        past = past.next(score_NTF[:, t], seen_NTF[:, t])
-    return Past(
-        *(torch.stack([getattr(p, n) for p in steps], 1) for n in ("score", "change", "age"))
-    )

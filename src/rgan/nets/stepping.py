@@ -18,6 +18,20 @@ def linear(layer: nn.Linear, x_IN: Tensor) -> Tensor:
     return torch.addmm(layer.bias[:, None], layer.weight, x_IN)
 
 
+def first_of(net: nn.Sequential) -> nn.Linear:
+    """The first layer."""
+    first = net[0]
+    assert isinstance(first, nn.Linear)
+    return first
+
+
+def last_of(net: nn.Sequential) -> nn.Linear:
+    """The last layer."""
+    last = net[-1]
+    assert isinstance(last, nn.Linear)
+    return last
+
+
 class Stepper:
     """A recurrence in one direction, which takes one more step each time it is called. It computes
     what torch's does, with slopes.

@@ -1,0 +1,199 @@
+"""The head that draws values: mixtures around a linear guess, in units of what it leaves.
+
+Shape letters: N sequences (or sequences times steps), F features, I inputs, P of them known before
+the step, H hidden units, K parts of a mixture. What is drawn has its sequences last, as in
+``stepping``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from rgan.nets.autoregression import Guess
+from rgan.nets.stepping import first_of, last_of, linear
+
+NEAR, FAR = 3, 2
+"""Parts of a mixture around the guess, and wider ones."""
+PARTS = NEAR + FAR
+FINEST = 0.02
+"""Least deviation of a part, in units."""
+_BEGIN = (-2.0, 0.0, 2.0, -0.5, 0.3)
+"""Deviations to begin with, before softplus."""
+_SHARE = (0.0, 0.0, -2.0, 0.0, 0.0)
+"""Logits to begin with."""
+_PLACE = (0.0, 0.0, 0.0, -0.6, 0.6)
+"""Means to begin with, in units."""
+_HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+
+
+class ValueHead(nn.Module):
+    """Values as mixtures of normal distributions, each moved by how far those before it at the same
+    step are from their guesses.
+
+    What is learnt is counted in units of the deviation that a linear guess leaves (``start``), so
+    that it is as fine for prices that nearly agree as for labs that hardly do. Where a guess is
+    good, wide parts are rare and only as wide as the root of the unit; where there is none, they
+    cover all that a feature can be.
+
+    Args:
+        size: I. hidden: H. features: F.
+        before: which of the inputs are known before the step.
+    """
+
+    begin: Tensor
+    share: Tensor
+    place: Tensor
+    order: Tensor
+    slopes: Tensor
+    known: Tensor
+    unit: Tensor
+
+    def __init__(self, size: int, hidden: int, features: int, before: slice) -> None:
+        super().__init__()
+        self.features, self.before = features, before
+        self.net = nn.Sequential(
+            nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, features * 3 * PARTS)
+        )
+        self.straight = nn.Linear(size, features, bias=False)
+        self.beside = nn.Parameter(torch.zeros(2, features, features))
+        self.register_buffer("order", torch.ones(features, features).tril(-1), False)
+        parts = {"begin": _BEGIN, "share": _SHARE, "place": _PLACE}
+        for name, part in parts.items():
+            self.register_buffer(name, torch.tensor(part)[:, None, None], False)
+        self.register_buffer("slopes", torch.zeros(features, before.stop - before.start))
+        self.register_buffer("known", torch.zeros(2, features, features))
+        self.register_buffer("unit", torch.ones(2, features))
+        nn.init.zeros_(self.straight.weight)
+        with torch.no_grad():
+            last_of(self.net).weight.mul_(0.1)
+
+    @torch.no_grad()
+    def start(self, guess: Guess) -> None:
+        """Begin with this linear guess."""
+        self.slopes.copy_(guess.slopes)
+        self.known.copy_(guess.beside)
+        self.unit.copy_(guess.unit)
+
+    @property
+    def _beside(self) -> Tensor:
+        """(2, F, F) in normal scores."""
+        in_units = self.beside * self.order
+        return self.known + in_units * (self.unit[:, :, None] / self.unit[:, None])
+
+    def _mixture(
+        self, plain: Tensor, straight_FN: Tensor, guess_FN: Tensor, later_FN: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(K, F, N) logits, means, what softplus makes deviations of, and (2, F, N) the units of
+        near and of far parts.
+
+        Args:
+            plain: (3, K, F, N) from the network.
+            straight_FN: what moves all parts, in units.
+            guess_FN: the linear guess.
+            later_FN: whether there was a value before.
+        """
+        logit, mean, spread = plain
+        unit_FN = torch.where(later_FN, self.unit[1, :, None], self.unit[0, :, None])
+        wide_FN = unit_FN.sqrt()
+        centre_FN = guess_FN + unit_FN * straight_FN
+        mean = mean + self.place
+        near = centre_FN + unit_FN * mean[:NEAR]
+        far = (1 - unit_FN) * centre_FN + wide_FN * mean[NEAR:]
+        logit = logit + self.share
+        logit = torch.cat([logit[:NEAR], logit[NEAR:] + 2 * unit_FN.log()])
+        units = torch.stack([unit_FN, wide_FN])
+        return logit, torch.cat([near, far]), spread + self.begin, units
+
+    def likelihood(
+        self, x: Tensor, target: Tensor, seen: Tensor, last: Tensor, later: Tensor
+    ) -> Tensor:
+        """(N, T) minus the logarithm of the density of the observed values' normal scores.
+
+        Args:
+            x: (N, T, I).
+            target: (N, T, F) the values; seen: 1 where there is one.
+            last: the last ones, 0 where there was none; later: where there was one.
+        """
+        guess = last + later * (x[..., self.before] @ self.slopes.T)
+        flat = (part.flatten(0, -2).T for part in (target, seen, self.straight(x), guess, later))
+        target_FN, seen_FN, straight_FN, guess_FN, later_FN = flat
+        plain = self.net(x).unflatten(-1, (self.features, 3, PARTS)).flatten(0, -4)
+        plain = plain.permute(2, 3, 1, 0).contiguous()
+        logit, mean, spread, units = self._mixture(plain, straight_FN, guess_FN, later_FN)
+        unit = torch.cat([units[:1].expand(NEAR, -1, -1), units[1:].expand(FAR, -1, -1)])
+        spread = (FINEST + softplus(spread)) * unit
+        away_FN = (target_FN - guess_FN) * seen_FN
+        moved_FN = torch.where(later_FN, self._beside[1] @ away_FN, self._beside[0] @ away_FN)
+        z = (target_FN - moved_FN - mean) / spread
+        log_share = torch.log_softmax(logit, 0)
+        log = torch.logsumexp(log_share - 0.5 * z.square() - torch.log(spread), 0) - _HALF_LOG_TAU
+        return -(log * seen_FN).sum(0).view(target.shape[:-1])
+
+    def draw(
+        self,
+        x_IN: Tensor,
+        noise_KN: Tensor,
+        seen_FN: Tensor | None,
+        last_FN: Tensor,
+        later_FN: Tensor,
+    ) -> Tensor:
+        """(F, N) normal scores.
+
+        Args:
+            noise_KN: 2 F normal numbers: one to choose a part, one within it.
+            seen_FN: 1 where a value is observed, else 0; None: everywhere.
+            last_FN: the last value of each feature, 0 where there was none.
+            later_FN: where there was one.
+        """
+        guess_FN = last_FN + later_FN * (self.slopes @ x_IN[self.before])
+        hidden_HN = silu(linear(first_of(self.net), x_IN))
+        logit, mean, spread, units = self._mixture(
+            self._plain(hidden_HN), self.straight.weight @ x_IN, guess_FN, later_FN
+        )
+        choose_FN, within_FN = noise_KN.chunk(2)
+        share = torch.softmax(logit, 0)
+        chance_FN, below_FN = torch.special.ndtr(choose_FN), share[0].detach()
+        mean_FN, spread_FN, unit_FN = mean[0], spread[0], units[0]
+        for k in range(1, PARTS):
+            beyond_FN = chance_FN > below_FN
+            mean_FN = torch.where(beyond_FN, mean[k], mean_FN)
+            spread_FN = torch.where(beyond_FN, spread[k], spread_FN)
+            if k == NEAR:
+                unit_FN = torch.where(beyond_FN, units[1], unit_FN)
+            below_FN = below_FN + share[k].detach()
+        own_FN = mean_FN + (FINEST + softplus(spread_FN)) * unit_FN * within_FN
+        return self._moved(own_FN, guess_FN, seen_FN, later_FN)
+
+    def _moved(
+        self, own_FN: Tensor, guess_FN: Tensor, seen_FN: Tensor | None, later_FN: Tensor
+    ) -> Tensor:
+        """(F, N) each moved by how far those before it are from their guesses."""
+        beside_2FF = self._beside
+        if seen_FN is None:  # then all have a value before, or none has
+            eye_FF = torch.eye(self.features, device=own_FN.device)
+            beside_FF = torch.where(later_FN[0, 0], beside_2FF[1], beside_2FF[0])
+            away_FN = torch.linalg.solve_triangular(
+                eye_FF - beside_FF, own_FN - guess_FN, upper=False, unitriangular=True
+            )
+            return guess_FN + away_FN
+        moved, shift_2FN = [], own_FN.new_zeros(2, *own_FN.shape)
+        for j in range(self.features):
+            value_N = own_FN[j] + torch.where(later_FN[j], shift_2FN[1, 0], shift_2FN[0, 0])
+            away_N = (value_N - guess_FN[j]) * seen_FN[j]
+            slopes_2F1 = beside_2FF[:, j + 1 :, j, None]
+            shift_2FN = torch.addcmul(shift_2FN[:, 1:], slopes_2F1, away_N)
+            moved.append(value_N)
+        return torch.stack(moved)
+
+    def _plain(self, hidden_HN: Tensor) -> Tensor:
+        """(3, K, F, N) from the network's last layer, whose weights stand in another order: they
+        are fewer to permute than what they give."""
+        last, sizes = last_of(self.net), (self.features, 3, PARTS)
+        weight_PH = last.weight.unflatten(0, sizes).permute(1, 2, 0, 3).flatten(0, 2)
+        bias_P = last.bias.unflatten(0, sizes).permute(1, 2, 0).flatten()
+        plain_PN = torch.addmm(bias_P[:, None], weight_PH, hidden_HN)
+        return plain_PN.unflatten(0, (3, PARTS, self.features))
