@@ -343,9 +343,9 @@ def test_what_has_no_likelihood_is_refused(
 
 def test_samples_come_from_the_best_checkpoint_and_onnx_is_refused(tmp_path: Path) -> None:
     """A rate so high that the last steps are worse than the first ones."""
-    wild = ("--set", "generator_optimizer.rate=3", "--set", "train.average=0")
+    wild = ("--set", "generator_optimizer.rate=0.1", "--set", "train.average=0")
     looks = ("--set", "monitor.every=1", "--set", "monitor.budget=0")
-    words = (*PRESET, *wild, *looks, "--set", "stopping.patience=2", "--epochs", 12)
+    words = (*PRESET, *wild, *looks, "--set", "stopping.patience=2", "--epochs", 60)
     assert train(tmp_path, "digits", *words, "--set", "health.explosion=warn").code == 0
     (run,) = tmp_path.iterdir()
     store = CheckpointStore(run / "checkpoints")
