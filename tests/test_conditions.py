@@ -170,7 +170,7 @@ def test_saved_and_loaded_it_samples_the_same(model: RGAN, tmp_path: Path) -> No
         ({"ward": "A"}, "other static attributes are generated"),
         ({"ages": 50}, 'did you mean "age"'),
         ({"died": 1}, '"died" is the label'),
-        ({"age": [50, 60]}, "one for all, or one each"),
+        ({"age": [50, 60]}, "one for all, or one value each"),
     ],
 )
 def test_what_was_not_learnt_is_refused(model: RGAN, asked: dict[str, object], words: str) -> None:

@@ -60,7 +60,7 @@ def asked_labels(packer: Packer, labels: ArrayLike, n: int) -> NDArray[Any]:
             rule="a label can be asked of an RCGAN only",
             repair="leave --label out, or train with --model rcgan",
         )
-    column = _column(labels, n, "labels")
+    column = _column(labels, n, "label", "labels")
     packer.labels.encode(column)  # refuse unknown ones
     return column
 
@@ -141,17 +141,17 @@ def asked_conditions(
                 rule="--condition takes what --condition named in training",
                 repair="--label VALUE" if label else f"rgan train SOURCE --condition {name}",
             )
-        given[name] = joint.values(name, _column(asked, n, f'values of "{name}"'))
+        given[name] = joint.values(name, _column(asked, n, "value", f'values of "{name}"'))
     return given
 
 
-def _column(asked: ArrayLike, n: int, what: str) -> NDArray[Any]:
+def _column(asked: ArrayLike, n: int, one: str, many: str) -> NDArray[Any]:
     column = np.asarray(asked)
     if column.ndim == 0:
         column = np.full(n, column)
     if column.shape != (n,):
         raise InputError(
-            f"{column.shape} {what} for {n} sequences", rule="one for all, or one each"
+            f"{column.shape} {many} for {n} sequences", rule=f"one for all, or one {one} each"
         )
     return column
 
