@@ -54,8 +54,11 @@ class SequenceSpec:
         return sum(size for _, size in self.statics)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
+        """Plain JSON data; without ``given`` where it is 0, as versions before wrote it."""
+        data = asdict(self)
+        if not self.given:
+            del data["given"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SequenceSpec:

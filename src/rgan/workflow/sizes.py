@@ -36,6 +36,8 @@ def _problem(data: Any) -> str:
     if not isinstance(data, dict):
         return f"it is {type(data).__name__}, not an object"
     sizes: tuple[tuple[str, int], ...] = (("steps", 1), ("values", 1), ("condition", 0))
+    if isinstance(data.get("given"), int):  # only there with conditions
+        sizes = (*sizes, ("given", 1))
     flags = ("variable_length", "bounded")
     known = {*(name for name, _ in sizes), *flags, "masks", "statics"}
     if data.keys() != known:
@@ -46,6 +48,8 @@ def _problem(data: Any) -> str:
     for name in flags:
         if not isinstance(data[name], bool):
             return f"{name} is {data[name]!r}"
+    if data.get("given", 0) > data["condition"]:
+        return f"given is {data['given']} of {data['condition']} columns of the condition"
     masks, statics = data["masks"], data["statics"]
     if not isinstance(masks, list | tuple) or not all(_whole(m, 0) for m in masks):
         return f"masks is {masks!r}"[:100]
