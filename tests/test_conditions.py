@@ -13,7 +13,7 @@ import torch
 from command_line import TINY, rgan
 from rgan import RGAN, load
 from rgan.config import changed, preset
-from rgan.errors import ConfigError, DataError, InputError
+from rgan.errors import ConfigError, DataError, InputError, RunError
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences, Static
 from rgan.train.updates import _class_weights
@@ -23,6 +23,7 @@ from rgan.workflow.asking import mixed_labels, shares_of
 from rgan.workflow.encoder import Encoder
 from rgan.workflow.sampling import load_trained
 from rgan.workflow.session import open_session
+from rgan.workflow.sizes import read_spec
 from rgan.workflow.trained import BLOCK, Trained
 
 QUICK = {"generator.hidden": 8, "critic.hidden": 8, "critic.channels": 8, "train.device": "cpu"}
@@ -373,6 +374,15 @@ def test_such_a_run_goes_on_is_judged_and_averaged(run: Run) -> None:
     judged = rgan("evaluate", run.path, "--metric", "tstr", "--metric", "groups")
     assert judged.code == 0, judged
     assert (run.path / "evaluation.json").exists()
+
+
+def test_its_networks_are_rebuilt_from_their_description(run: Run) -> None:
+    shown = rgan("runs", "show", run.path, "--architecture")
+    assert shown.code == 0, shown
+    spec = json.loads(run.run_json.read_text())["spec"]
+    assert (spec["condition"], spec["given"]) == (6, 4)
+    with pytest.raises(RunError, match="fewer columns than its parts"):
+        read_spec({**spec, "given": 7}, "run.json")
 
 
 def test_a_branch_may_leave_a_condition_out(run: Run, tmp_path: Path) -> None:
