@@ -282,7 +282,8 @@ def test_a_folder_that_is_there_is_left_alone(model, tmp_path):
 
 def test_parameters():
     model = RGAN(**FAST, random_state=3)
-    assert model.get_params() == {**FAST, "epochs": None, "random_state": 3, "verbose": False}
+    more = {"condition": None, "epochs": None, "random_state": 3, "verbose": False}
+    assert model.get_params() == FAST | more
     assert model.set_params(steps=9) is model and model.steps == 9
     copy = clone(model)
     assert copy is not model and copy.get_params() == model.get_params()
