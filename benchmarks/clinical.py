@@ -36,9 +36,9 @@ from rgan.evaluate.config import EvaluateConfig
 from rgan.evaluate.core import evaluate
 from rgan.report.progress import make_progress
 from rgan.runs.atomic import write_json
+from rgan.workflow.checks import resolve_kind
 from rgan.workflow.fit import fit
 from rgan.workflow.judge import trained_sampler
-from rgan.workflow.session import resolve_kind
 
 RESULTS = Path(__file__).parent / "results" / "clinical.json"
 KINDS = ("linear", "boosting", "gru")

@@ -23,7 +23,7 @@ from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences, Static
 from rgan.transforms.config import TransformConfig
-from rgan.transforms.packing import Packed
+from rgan.transforms.packed import Packed
 from rgan.transforms.tensors import Decoder
 from rgan.workflow.encoder import Encoder
 from rgan.workflow.export import CHECKED, export

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rgan.errors import DataError, InputError
 from rgan.layouts import ImageLayout, TableLayout
 from rgan.sequences import Sequences, Static
-from rgan.transforms.packing import Packed, Packer
+from rgan.transforms.packed import Packed
+from rgan.transforms.packing import Packer
 
 STATICS = (
     Static("age", "continuous", unit="years"),

@@ -20,15 +20,22 @@ from rgan.errors import DataError, InputError, nearest
 from rgan.sequences import Sequences, Static
 from rgan.transforms.conditions import (
     QUANTILES,
-    ClassCondition,
     Condition,
     ContinuousCondition,
+)
+from rgan.transforms.joint_codes import (
+    UNKNOWN,
+    check_varies,
+    codes,
+    drawn_labels,
+    in_range,
+    label_codes,
+    uncoded,
 )
 from rgan.transforms.ranges import decimals_of
 
 BINS = 10
 """Parts of equal share that a continuous condition is counted in."""
-UNKNOWN = -1
 _ANY = -2
 
 
@@ -72,16 +79,16 @@ class Joint:
         assert train.static is not None  # names are those of its columns
         quantiles = [labels.quantiles if isinstance(labels, ContinuousCondition) else ()]
         decimals: list[int | None] = []
-        columns = [_label_codes(labels, train.labels, len(train), BINS)]
+        columns = [label_codes(labels, train.labels, len(train), BINS)]
         for static in info:
             column_N = train.static[:, known.index(static.name)]
             seen = column_N[~np.isnan(column_N)]
-            _check_varies(static, column_N)
+            check_varies(static, column_N)
             soft = static.kind == "continuous"
             grid = np.quantile(seen.astype(np.float64), np.linspace(0, 1, QUANTILES))
             quantiles.append(tuple(grid.tolist()) if soft else ())
             decimals.append(decimals_of(seen) if soft and rounding else None)
-            columns.append(_codes(column_N, quantiles[-1], BINS))
+            columns.append(codes(column_N, quantiles[-1], BINS))
         cells, counts = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
         rows = np.concatenate([cells, counts[:, None]], axis=1).tolist()
         return cls(info, tuple(quantiles), tuple(decimals), tuple(map(tuple, rows)))
@@ -112,7 +119,7 @@ class Joint:
         place = self.names.index(name)
         static, raw = self.info[place], np.atleast_1d(np.asarray(asked))
         if static.kind == "continuous":
-            return _in_range(static, raw, self.quantiles[1 + place])
+            return in_range(static, raw, self.quantiles[1 + place])
         seen = {cell[1 + place] for cell in self.cells}
         levels = dict(enumerate(static.levels or ("0", "1")))
         places = {text: code for code, text in levels.items() if code in seen}
@@ -155,21 +162,21 @@ class Joint:
         pick_N, inner_NK = rng.random(n), rng.random((n, len(self.quantiles)))
         asked_NK = np.full(inner_NK.shape, _ANY)
         if labels is not None:
-            asked_NK[:, 0] = _label_codes(condition, labels, n, self.parts)
+            asked_NK[:, 0] = label_codes(condition, labels, n, self.parts)
         for name, value_N in given.items():
             place = 1 + self.names.index(name)
-            asked_NK[:, place] = _codes(value_N, self.quantiles[place], self.parts)
+            asked_NK[:, place] = codes(value_N, self.quantiles[place], self.parts)
         code_NK = self._draw_cells(pick_N, asked_NK)
         values_NA = np.full((n, len(self.info)), np.nan)
         for place, name in enumerate(self.names):
             code_N, grid = code_NK[:, 1 + place], self.quantiles[1 + place]
-            drawn_N = _uncoded(code_N, inner_NK[:, 1 + place], grid, self.parts)
+            drawn_N = uncoded(code_N, inner_NK[:, 1 + place], grid, self.parts)
             if self.decimals[place] is not None:
                 drawn_N = np.round(drawn_N, self.decimals[place] or 0)
             values_NA[:, place] = np.where(code_N == UNKNOWN, np.nan, drawn_N)
             values_NA[:, place] = given.get(name, values_NA[:, place])
         if labels is None:
-            labels = _drawn_labels(condition, code_NK[:, 0], inner_NK[:, 0], self.parts)
+            labels = drawn_labels(condition, code_NK[:, 0], inner_NK[:, 0], self.parts)
         return labels, values_NA
 
     def _draw_cells(
@@ -220,74 +227,3 @@ class Joint:
             raise DataError(
                 f"the conditions' state is damaged: {error}", rule="it is what state() wrote"
             ) from error
-
-
-def _check_varies(static: Static, column_N: NDArray[Any]) -> None:
-    if len(np.unique(column_N)) < 2:  # where it is not known is a value too
-        raise DataError(
-            f'the condition "{static.name}" is the same in every training sequence',
-            rule="a condition takes at least two values",
-            reason="one that never changes teaches nothing",
-            repair=f'leave "{static.name}" out of --condition',
-        )
-
-
-def _in_range(static: Static, raw: NDArray[Any], grid: tuple[float, ...]) -> NDArray[np.float64]:
-    # As the data's own numbers are kept, so that the largest of them is not above itself.
-    try:
-        with np.errstate(over="ignore"):  # what is infinite is outside
-            value_N = raw.astype(np.float64).astype(np.float32)
-    except ValueError as error:
-        raise InputError(
-            f'the condition "{static.name}" is asked to be "{raw.tolist()[0]}"',
-            rule="it is a number",
-        ) from error
-    low, high = np.float32(grid[0]), np.float32(grid[-1])
-    span = [str(end).removesuffix(".0") for end in (low, high)]
-    outside = ~((value_N >= low) & (value_N <= high))
-    if outside.any():
-        unit = f" {static.unit}" if static.unit else ""
-        raise InputError(
-            f'the condition "{static.name}" is asked to be {raw[outside].tolist()[0]}{unit}',
-            rule=f"between {span[0]} and {span[1]}{unit}, the range of the training data",
-            reason="nothing was learnt beyond it",
-            repair=f"--condition {static.name}={span[int(value_N[outside][0] > high)]}",
-        )
-    return value_N.astype(np.float64)
-
-
-def _codes(value_N: NDArray[Any], grid: tuple[float, ...], parts: int) -> NDArray[np.int64]:
-    """Levels as they are, parts of equal share where there are quantiles, -1 for not known."""
-    known_N = ~np.isnan(value_N)
-    if not grid:
-        return np.where(known_N, value_N, UNKNOWN).astype(np.int64)
-    sides = [np.searchsorted(grid, value_N.astype(np.float64), side=s) for s in ("left", "right")]
-    share_N = (sides[0] + sides[1] - 1) / 2 / (len(grid) - 1)  # the middle of what is equal
-    return np.where(known_N, np.clip(share_N * parts, 0, parts - 1), UNKNOWN).astype(np.int64)
-
-
-def _uncoded(
-    code_N: NDArray[np.int64], inner_N: NDArray[np.float64], grid: tuple[float, ...], parts: int
-) -> NDArray[np.float64]:
-    if not grid:
-        return code_N.astype(np.float64)
-    share_N = (code_N + inner_N) / parts
-    return np.interp(share_N, np.linspace(0, 1, len(grid)), grid)
-
-
-def _label_codes(condition: Condition, labels: Any, n: int, parts: int) -> NDArray[np.int64]:
-    if isinstance(condition, ClassCondition):
-        return condition.indices(labels)
-    if isinstance(condition, ContinuousCondition):
-        return _codes(np.asarray(labels).astype(np.float64), condition.quantiles, parts)
-    return np.zeros(n, dtype=np.int64)
-
-
-def _drawn_labels(
-    condition: Condition, code_N: NDArray[np.int64], inner_N: NDArray[np.float64], parts: int
-) -> NDArray[Any] | None:
-    if isinstance(condition, ClassCondition):
-        return np.asarray(condition.classes, dtype=condition.dtype)[code_N]
-    if isinstance(condition, ContinuousCondition):
-        return _uncoded(code_N, inner_N, condition.quantiles, parts).astype(condition.dtype)
-    return None

@@ -17,7 +17,8 @@ from rgan.sequences import Sequences
 from rgan.transforms.config import TransformConfig
 from rgan.transforms.joint import Joint
 from rgan.transforms.lattice import Lattice, value_lattice
-from rgan.transforms.packing import Packed, Packer
+from rgan.transforms.packed import Packed
+from rgan.transforms.packing import Packer
 from rgan.transforms.pipeline import Pipeline
 from rgan.workflow.asking import Asked
 

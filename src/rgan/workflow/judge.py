@@ -27,9 +27,9 @@ from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.randomness import Stream, stream_seed
 from rgan.workflow.changes import check_same_data
+from rgan.workflow.checks import resolve_kind
 from rgan.workflow.pictures import may_show_singles
 from rgan.workflow.sampling import load_trained
-from rgan.workflow.session import resolve_kind
 from rgan.workflow.trained import Trained
 
 Progress = Callable[[int, int, str], None]

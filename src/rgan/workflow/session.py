@@ -7,27 +7,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from rgan.config import Config
 from rgan.data.load import check_trainable
 from rgan.data.split import Splits, split
-from rgan.errors import ConfigError, DataError, RunError, nearest
+from rgan.errors import RunError
 from rgan.nets.batch import Batch
-from rgan.objectives.losses import OBJECTIVES
 from rgan.runs.sealed import Checkpoint, taking_up
 from rgan.sequences import Sequences
 from rgan.train.build import build_networks, load_networks
 from rgan.train.config import OptimizerConfig
 from rgan.train.device import resolve_device, resolve_devices
 from rgan.train.events import Ended, Listener
-from rgan.train.gfactor import make_controller
 from rgan.train.group import ALONE, Group, launched
 from rgan.train.loop import train
 from rgan.train.precision import check
 from rgan.train.randomness import Stream, stream_seed
 from rgan.train.state import TrainState
+from rgan.workflow.checks import (
+    check_classes,
+    check_conditions,
+    check_objective,
+    resolve_kind,
+)
 from rgan.workflow.encoder import Encoder, to_batch
 from rgan.workflow.threads import threads, worth
 from rgan.workflow.trained import Trained
@@ -149,14 +152,14 @@ def open_session(
     """
     check_trainable(sequences)
     config.evaluate.check()  # better now than after an hour of training
-    _check_objective(config)
+    check_objective(config)
     config, sequences = resolve_kind(config, sequences)
-    _check_conditions(config.model.condition, sequences)
+    check_conditions(config.model.condition, sequences)
     devices = resolve_devices(config.train.device, launched())
     device = devices[0]
     check(config.train.precision, device)
     splits = split(sequences, config.data, stream_seed(config.train.seed, Stream.SPLIT))
-    _check_classes(splits)
+    check_classes(splits)
     if checkpoint is None or own_scaling:
         encoder = Encoder.fit(splits.train, config.transform, config.model.condition)
     else:
@@ -178,32 +181,6 @@ def open_session(
         with taking_up(checkpoint.path):
             new = _take_up(state, checkpoint, fitting)
     return Session(config, splits, encoder, state, batch.to(device), new, devices)
-
-
-def _check_objective(config: Config) -> None:
-    """Refuse a steering or a generator that the objective has no use for."""
-    name = config.objective.name
-    if config.generator.feedback and config.generator.whiten:
-        raise ConfigError(
-            "generator.feedback and generator.whiten are both true",
-            rule="at most one of them: each says how values are made of noise",
-            repair="--set generator.whiten=false",
-        )
-    if name != "likelihood":
-        make_controller(config.gfactor, OBJECTIVES[name].ideal, 1)
-        return
-    if not config.generator.feedback:
-        raise ConfigError(
-            "objective.name is likelihood, and this generator's likelihood is not known",
-            rule="only a generator that reads back what it has made has one",
-            repair="--set generator.feedback=true",
-        )
-    if config.gfactor.steer != "fixed":
-        raise ConfigError(
-            f"gfactor.steer is {config.gfactor.steer}, and objective.name is likelihood",
-            rule="a critic that rests has no balance with the generator",
-            repair="--set gfactor.steer=fixed",
-        )
 
 
 def optimizers_of(config: Config) -> tuple[OptimizerConfig, OptimizerConfig]:
@@ -231,63 +208,6 @@ def _take_up(state: TrainState, checkpoint: Checkpoint, fitting: bool) -> dict[s
     if new:
         state.fresh_from = state.step
     return new
-
-
-def _check_conditions(names: tuple[str, ...], sequences: Sequences) -> None:
-    """Refuse conditions that are no static attributes."""
-    known = [static.name for static in sequences.static_info]
-    for name in names:
-        if name in known:
-            continue
-        found = f'the condition "{name}" is not a static attribute of "{sequences.name}"'
-        if sequences.labels is not None and name == sequences.label_name:
-            raise ConfigError(
-                f'the condition "{name}" is the label',
-                rule="conditions beside the label are static attributes",
-                reason="an RCGAN is conditioned on its label anyway",
-                repair="leave it out of --condition",
-            )
-        raise ConfigError(
-            found,
-            rule="a condition has one value a sequence"
-            + (f": {', '.join(known)}" if known else ", and these data have no static attributes"),
-            repair=nearest(name, known) if known else "name a table's columns: --static age",
-        )
-
-
-def _check_classes(splits: Splits) -> None:
-    """Refuse a split whose held-out sets have a class that training never sees."""
-    for name, part in (("validation", splits.validation), ("test", splits.test)):
-        unseen = np.setdiff1d(part.classes, splits.train.classes)
-        if len(unseen):
-            raise DataError(
-                f'the class "{unseen[0]}" is in the {name} set only ({len(unseen)} such classes)',
-                rule="each class is seen in training",
-                reason=f"the split is by {splits.kind}, and keeps together what belongs together",
-                repair="another --seed, smaller shares (--set data.test=0.1), or merge the class",
-            )
-
-
-def resolve_kind(config: Config, sequences: Sequences) -> tuple[Config, Sequences]:
-    """The configuration with rgan or rcgan in place of auto, and sequences that fit it.
-
-    Raises:
-        ConfigError: rcgan, and there are neither labels nor conditions.
-    """
-    kind = config.model.kind
-    if kind == "auto":
-        none = sequences.labels is None and not config.model.condition
-        kind = "rgan" if none else "rcgan"
-    if kind == "rcgan" and sequences.labels is None and not config.model.condition:
-        raise ConfigError(
-            f'an RCGAN is asked for, and "{sequences.name}" has no labels',
-            rule="an RCGAN is conditioned on labels, or on static attributes (--condition)",
-            repair="--model rgan, or name the label column: --label COLUMN",
-        )
-    if kind == "rgan":
-        sequences = dataclasses.replace(sequences, labels=None)
-    model = dataclasses.replace(config.model, kind=kind)
-    return dataclasses.replace(config, model=model), sequences
 
 
 def trained_from_checkpoint(checkpoint: Checkpoint, device: str = "cpu") -> Trained:
