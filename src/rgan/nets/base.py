@@ -26,7 +26,8 @@ class Noise:
     Args:
         whole: (N, G) normal, shared by all steps.
         steps: (N, T, E) normal, one for each step.
-        masks: (N, T, M) logistic, decides between observed and not where the generator is unsure.
+        masks: (N, T, M) logistic, decides between observed and not where the generator is unsure;
+            of one that ends sequences by itself, one more channel decides on that.
         static: (N, S) Gumbel or logistic, the same for binary and categorical attributes.
     """
 
@@ -83,6 +84,15 @@ class BaseGenerator(nn.Module, ABC):
     def reads_labels(self) -> bool:
         """Whether a label is drawn after the sequence, in place of one that is asked for."""
         return False
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends sequences by itself, where a length of 0 is asked for."""
+        return False
+
+    def asked(self, lengths_N: Tensor) -> Tensor:
+        """(N,) the lengths to ask for in place of lengths as in the data."""
+        return torch.zeros_like(lengths_N) if self.ends else lengths_N
 
     def set_lattice(self, step: Tensor, origin: Tensor, low: Tensor, high: Tensor) -> None:
         """Say which values each feature can take; it is saved with the weights.

@@ -19,6 +19,7 @@ from rgan.nets.base import BaseGenerator, Noise, NoiseSizes
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
 from rgan.nets.decisions import on_lattice
+from rgan.nets.ending import EndingHead, Ends
 from rgan.nets.labels import LabelReader
 from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
 from rgan.nets.past import Past, history
@@ -50,8 +51,8 @@ class FeedbackGenerator(BaseGenerator):
     table: Tensor
 
     def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
-        f, m = spec.values, len(spec.masks)
-        super().__init__(spec, config, NoiseSizes(spec.static + spec.classes, 2 * f, m, 0))
+        f, m, ends = spec.values, len(spec.masks), int(spec.variable_length)
+        super().__init__(spec, config, NoiseSizes(spec.static + spec.classes, 2 * f, m + ends, 0))
         row = spec.static + spec.condition
         size = 4 * f + m + row + POSITION_CHANNELS
         h = config.hidden
@@ -63,6 +64,7 @@ class FeedbackGenerator(BaseGenerator):
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
         self.masks = MaskHead(h + size, h, m) if m else None
         self.values = ValueHead(h + size + m, h, f, slice(h, h + 2 * f))
+        self.ending = EndingHead(h + size + m + 4 * f, h, spec) if ends else None
         self.register_buffer("table", straight_table(f))
         self._add_lattice()
 
@@ -86,6 +88,9 @@ class FeedbackGenerator(BaseGenerator):
         if self.masks is not None:
             rate_M = batch.x[..., f:].sum((0, 1)) / batch.lengths.sum()
             self.masks.start(rate_M)
+        if self.ending is not None:
+            label_NK = self.labels.hidden(batch.condition)[:, : self.spec.classes]
+            self.ending.start(batch.lengths, label_NK)
 
     def _guess(self, values_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> None:
         """Start the values from a linear guess."""
@@ -100,8 +105,8 @@ class FeedbackGenerator(BaseGenerator):
     def likelihood(
         self, real: Batch, random: torch.Generator, share: Share | None = None
     ) -> Tensor:
-        """(N,) minus the logarithm of the likelihood of each sequence, given its condition, static
-        attributes and length; for a step, in nats.
+        """(N,) minus the logarithm of the likelihood of each sequence, given its condition and
+        static attributes; for a step, in nats.
 
         Args:
             random: spreads rounded values over what they were rounded from (dequantisation), and
@@ -131,11 +136,20 @@ class FeedbackGenerator(BaseGenerator):
             seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
             values = (target_NTF, seen_NTF, past.score, past.known)
             loss_NT = loss_NT + self.values.likelihood(seen_NTK, *values)
-        return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
+            if self.ending is None:
+                return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
+            after_NTK = torch.cat([seen_NTK, *past.next(score_NTF, seen_NTF).inputs()], dim=2)
+            label_NK = self.labels.hidden(real.condition)[:, : self.spec.classes]
+            loss_NT = loss_NT + self.ending.likelihood(after_NTK, real.lengths, label_NK)
+            return self.ending.per_step(loss_NT * real.valid)
 
     def forward(self, noise: Noise, lengths_N: Tensor, condition_NC: Tensor) -> Batch:
-        """A batch of sequences of these lengths under these conditions; where labels are read
-        (``LabelReader``), the batch's condition has those that were read."""
+        """A batch of sequences under these conditions; where labels are read (``LabelReader``), the
+        batch's condition has those that were read.
+
+        Args:
+            lengths_N: of each sequence; 0 where it ends by itself (``ends``).
+        """
         spec, f = self.spec, self.spec.values
         known_NC = self.labels.hidden(condition_NC)
         static_NS = self.statics(noise.whole[:, : spec.static], known_NC)
@@ -144,8 +158,9 @@ class FeedbackGenerator(BaseGenerator):
         normal_TEN, chance_TMN = (
             x.permute(1, 2, 0).contiguous() for x in (noise.steps, noise.masks)
         )
-        place_TPN = positions(lengths_N, spec.steps, noise.steps.dtype).permute(1, 2, 0)
-        zero_FN, masks_MN = torch.zeros_like(normal_TEN[0, :f]), torch.zeros_like(chance_TMN[0])
+        place_TPN = self._place(lengths_N, noise.steps.dtype).permute(1, 2, 0)
+        ends = Ends(self.ending, lengths_N, known_NC[:, : spec.classes])
+        zero_FN, masks_MN = torch.zeros_like(normal_TEN[0, :f]), torch.zeros_like(chance_TMN[0, : len(spec.masks)])
         past, seen_FN = Past.none(zero_FN), torch.ones_like(zero_FN)
         whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []
@@ -153,7 +168,7 @@ class FeedbackGenerator(BaseGenerator):
             x_IN = torch.cat([*past.inputs(), masks_MN, row_NR.T, place_TPN[t]])
             known_KN = torch.cat([recur(silu(linear(self.read, x_IN))), x_IN])
             if self.masks is not None:
-                masks_MN = self.masks.draw(known_KN, chance_TMN[t])
+                masks_MN = self.masks.draw(known_KN, chance_TMN[t, : len(masks_MN)])
                 known_KN = torch.cat([known_KN, masks_MN])
                 seen_FN = self._observed(masks_MN.T[None], whole_1N1)[0].T
             with full_precision(known_KN.device):
@@ -163,11 +178,14 @@ class FeedbackGenerator(BaseGenerator):
                 values_NF = from_normal(u_FN.T.clamp(-LIMIT, LIMIT), self.table)
                 values_NF = on_lattice(values_NF, self.lattice)
                 past = past.next(self._scores(values_NF).T, seen_FN)
+                if self.ending is not None:
+                    after_KN = torch.cat([full(known_KN), *past.inputs()])
+                    ends.after(after_KN, chance_TMN[t, -1])
             columns.append(values_NF.T)
             masks.append(masks_MN)
         values_NTF, masks_NTM = (torch.stack(x).permute(2, 0, 1) for x in (columns, masks))
-        batch = Batch(values_NTF, static_NS, lengths_N, condition_NC)
-        valid_NT1 = batch.valid[..., None]
+        batch = Batch(values_NTF, static_NS, ends.lengths(), condition_NC)
+        valid_NT1 = ends.keep(batch.valid)[..., None]
         masks_NTM = masks_NTM * valid_NT1
         seen_NTF = self._observed(masks_NTM, valid_NT1)
         batch = batch.with_content(torch.cat([values_NTF * seen_NTF, masks_NTM], dim=2), static_NS)
@@ -181,6 +199,11 @@ class FeedbackGenerator(BaseGenerator):
     def reads_labels(self) -> bool:
         """Whether a label is drawn after the sequence, in place of one that is asked for."""
         return bool(self.labels.reads)
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends sequences by itself, where a length of 0 is asked for."""
+        return self.ending is not None
 
     @property
     def _parts(self) -> int:
@@ -201,8 +224,13 @@ class FeedbackGenerator(BaseGenerator):
         steps = self.spec.steps
         before_NTM = nn.functional.pad(masks_NTM[:, :-1], (0, 0, 1, 0))
         row_NTR = row_NR[:, None].expand(-1, steps, -1)
-        place_NTP = positions(lengths_N, steps, masks_NTM.dtype)
+        place_NTP = self._place(lengths_N, masks_NTM.dtype)
         return torch.cat([*past.inputs(), before_NTM, row_NTR, place_NTP], dim=2)
+
+    def _place(self, lengths_N: Tensor, dtype: torch.dtype) -> Tensor:
+        """(N, T, P) where each step stands; it must not tell when a sequence will end."""
+        longest_N = torch.full_like(lengths_N, self.spec.steps)
+        return positions(longest_N, self.spec.steps, dtype)
 
     def _spread(self, values_NTF: Tensor, noise_NTF: Tensor) -> Tensor:
         """Rounded values moved by up to half a step of the lattice (dequantisation, Uria et al.

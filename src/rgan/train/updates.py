@@ -133,7 +133,8 @@ class Updater:
         return float((real_N > border).float().mean())
 
     def _batches(self, number: int, with_history: bool) -> tuple[Batch, Batch]:
-        """Real sequences, and as many generated under their conditions and lengths.
+        """Real sequences, and as many generated under their conditions, and of their lengths
+        where the generator does not end them by itself.
 
         Args:
             number: the batch's number among all that this training has drawn.
@@ -144,7 +145,8 @@ class Updater:
         random = torch_random(seed, Stream.NOISE, number, device)
         with torch.set_grad_enabled(with_history), self.precision.passes():
             noise = self._noise(random)
-            return real, self.state.generator(noise, real.lengths, real.condition)
+            lengths_N = self.state.generator.asked(real.lengths)
+            return real, self.state.generator(noise, lengths_N, real.condition)
 
     def _real(self, number: int) -> Batch:
         """This process's part of a batch of real sequences."""

@@ -154,7 +154,8 @@ class Trained:
         labels, given_NA = self.encoder.draw(rng, BLOCK, asked)
         lengths = self.encoder.packer.draw_lengths(rng, labels, BLOCK)
         condition = self.encoder.condition(labels, given_NA, BLOCK)
-        batch = Batch(torch.empty(0), torch.empty(0), *map(torch.from_numpy, (lengths, condition)))
+        lengths_N = self.generator.asked(torch.from_numpy(lengths))
+        batch = Batch(torch.empty(0), torch.empty(0), lengths_N, torch.from_numpy(condition))
         reads = self.generator.reads_labels
         if reads and asked.labels is not None:
             made = self._found(number, size, batch, seed)

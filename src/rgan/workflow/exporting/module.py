@@ -25,8 +25,8 @@ class Port:
         name: its name.
         shape: without N, the number of sequences, which comes first.
         dtype: numpy's name.
-        draw: how an input is drawn: "normal", "uniform" (in [0, 1)), "lengths" or "label"; "" for
-            an output.
+        draw: how an input is drawn: "normal", "uniform" (in [0, 1)), "lengths", "zeros" or "label";
+            "" for an output.
         meaning: in words.
     """
 
@@ -58,6 +58,7 @@ class Sampler(nn.Module):
         )
         self.labels = encoder.packer.labels
         self.reads_labels = trained.generator.reads_labels
+        self.ends = trained.generator.ends
         self.register_buffer("one_hot", torch.eye(self.labels.columns))
         self.register_buffer("known_lengths", torch.arange(self.spec.steps + 1))
 
@@ -77,7 +78,8 @@ class Sampler(nn.Module):
         instead of making something of it.
         """
         t = self.spec.steps
-        lengths = self.known_lengths.index_select(0, torch.where(lengths < 1, t + 1, lengths))
+        least = 0 if self.ends else 1
+        lengths = self.known_lengths.index_select(0, torch.where(lengths < least, t + 1, lengths))
 
         def given(part: Tensor | None, *shape: int) -> Tensor:
             if part is not None:
@@ -93,9 +95,9 @@ class Sampler(nn.Module):
         batch = self.generator(
             self.generator.shape_noise(plain), lengths, self._condition(label, lengths)
         )
-        valid_NT = torch.arange(t)[None, :] < lengths[:, None]
+        valid_NT = torch.arange(t)[None, :] < batch.lengths[:, None]
         values_NTF, observed_NTF, static_NA = self.decoder(batch.x, batch.static, valid_NT)
-        made = {"values": values_NTF, "observed": observed_NTF, "lengths_out": lengths}
+        made = {"values": values_NTF, "observed": observed_NTF, "lengths_out": batch.lengths}
         if static_NA is not None:
             made["static"] = static_NA
         if self.reads_labels:
@@ -119,7 +121,10 @@ class Sampler(nn.Module):
         random = any(kind != "continuous" for kind, _ in spec.statics)
         sequence = "one number vector that a whole sequence shares"
         ports = (
-            Port("lengths", (), "int64", "lengths", f"steps of each sequence, 1 to {t}"),
+            Port(
+                *("lengths", (), "int64", "zeros" if self.ends else "lengths"),
+                f"steps of each sequence, 1 to {t}" + "; 0: it ends by itself" * self.ends,
+            ),
             Port(
                 *("label", (), "int64" if classes else "float64", "label"),
                 "place in the list of classes, from 0" if classes else "value of the condition",
@@ -128,7 +133,7 @@ class Sampler(nn.Module):
             Port("noise_step", own, "float32", "normal", "one for each step"),
             Port(
                 *("mask_uniform", (t, generator.sizes.masks), "float32", "uniform"),
-                "decides between observed and not",
+                "decides between observed and not" + ", and when to end" * self.ends,
             ),
             Port(
                 *("static_uniform", (generator.sizes.static,), "float32", "uniform"),
@@ -145,7 +150,7 @@ class Sampler(nn.Module):
         ports = (
             Port("values", (t, f), "float32", "", "original units; NaN where not observed"),
             Port("observed", (t, f), "bool", "", "whether there is a value"),
-            Port("lengths_out", (), "int64", "", "as they were given"),
+            Port("lengths_out", (), "int64", "", "steps of each sequence"),
             Port("static", (a,), "float32", "", "levels by their place from 0; NaN: not known"),
             Port("label_out", (), "int64", "", "place in the list of classes, from 0"),
         )

@@ -84,7 +84,7 @@ def same_noise(sampler: Sampler, trained: Trained, n: int, seed: int) -> Arrays:
     lengths_N = packer.draw_lengths(rng, drawn, BLOCK)
     plain = trained.generator.draw_plain(BLOCK, torch_random(seed, Stream.SAMPLE, 0))
     inputs: Arrays = {
-        "lengths": lengths_N,
+        "lengths": trained.generator.asked(torch.from_numpy(lengths_N)).numpy(),
         "noise_global": plain.whole.numpy(),
         "noise_step": plain.steps.numpy(),
         "mask_uniform": plain.masks.numpy(),
