@@ -27,8 +27,8 @@ class EndingHead(nn.Module):
     what the step itself holds: a logit for each step and class as often as sequences of the data
     end there, and what a network adds to it.
 
-    The network begins near zero, so that untrained lengths are already as frequent as the data's. The
-    last of T steps ends a sequence in any case and has no likelihood.
+    The network begins near zero, so that untrained lengths are already as frequent as the data's.
+    The last of T steps ends a sequence in any case and has no likelihood.
 
     Discrete-time survival by logistic regression: Cox 1972 (Regression models and life-tables,
     section 6); by a network: Gensheimer & Narasimhan 2019 (arXiv 1805.00917).

@@ -160,7 +160,10 @@ class FeedbackGenerator(BaseGenerator):
         )
         place_TPN = self._place(lengths_N, noise.steps.dtype).permute(1, 2, 0)
         ends = Ends(self.ending, lengths_N, known_NC[:, : spec.classes])
-        zero_FN, masks_MN = torch.zeros_like(normal_TEN[0, :f]), torch.zeros_like(chance_TMN[0, : len(spec.masks)])
+        zero_FN, masks_MN = (
+            torch.zeros_like(normal_TEN[0, :f]),
+            torch.zeros_like(chance_TMN[0, : len(spec.masks)]),
+        )
         past, seen_FN = Past.none(zero_FN), torch.ones_like(zero_FN)
         whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []

@@ -56,6 +56,9 @@ def load_networks(networks: dict[str, nn.Module], model: dict[str, Tensor]) -> N
                 raise RunError(
                     f"{name}.{key} is {have} in the checkpoint and {want} in the model",
                     rule="a checkpoint fits the configuration it was trained with",
+                    reason="another configuration, or a version of rgan with other networks, made "
+                    "it",
+                    repair="train anew, or use the version that the run's run.json names",
                 )
         network.load_state_dict(saved)
 
