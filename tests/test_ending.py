@@ -97,12 +97,14 @@ def at_the_end(data: Sequences) -> tuple[float, float]:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_sequence_ends_where_its_values_say_so(seed: int) -> None:
-    """The 1,500 that it learns from lie up to .03 from others in their lengths (seeds 0 to 3), and
-    what it makes .02 to .03. None of the real steps that are no ends is above the border; lengths
-    drawn beside the content would leave a share of .02 of ends above it, as of any other steps."""
-    model, real = taught(crossings(1500, seed), seed), crossings(10_000, seed + 10)
-    made = model.sample(10_000, seed=seed)
-    assert apart(real, made) < 0.05
+    """Sets of 1,500 and 3,000 lie up to .05 apart in their lengths by chance (one in 100); what
+    is learnt may add as much again to what its training set is off by. None of the real steps that
+    are no ends is above the border; lengths drawn beside the content would leave a share of .02 of
+    ends above it, as of any other steps."""
+    model, real = taught(crossings(1500, seed), seed), crossings(3000, seed + 10)
+    made = model.sample(3000, seed=seed)
+    assert apart(real, made) < 0.08
+    assert apart(crossings(1500, seed), made) < 0.06
     (real_end, real_other), (end, other) = at_the_end(real), at_the_end(made)
     assert real_end > 0.5 and real_other == 0
     assert end > real_end - 0.2, "most ends are crossings, as in the data"
@@ -159,10 +161,9 @@ def test_a_length_tells_nothing_before_the_end() -> None:
 
 
 def test_ends_can_be_taught_by_a_critic() -> None:
-    generator = started(two_lengths(300, 0)).generator
+    generator = started(crossings(300, 0)).generator
     noise = generator.draw_noise(64, torch.Generator().manual_seed(0))
-    label = torch.eye(2)[torch.arange(64) % 2]
-    generator(noise, torch.zeros(64).long(), label).x.abs().sum().backward()
+    generator(noise, torch.zeros(64).long(), torch.zeros(64, 0)).x.abs().sum().backward()
     for name, parameter in generator.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
@@ -212,18 +213,20 @@ def test_at_the_command_line(tmp_path: Path) -> None:
     exported = rgan("export", run, "--to", "torch", "-o", tmp_path / "m.pt2")
     assert exported.code == 0, exported.err
     program = torch.export.load(tmp_path / "m.pt2").module()
-    asked = torch.tensor([0, 0, 2, 9, 5])
-    sizes = {"noise_global": (5, 2), "noise_step": (5, 9, 4)}
     found = program(
-        lengths=asked,
+        lengths=torch.tensor([0, 0, 2, 9, 5]),
+        label=torch.tensor([0, 1, 0, 1, 0]),
+        noise_global=torch.randn(5, 2),
+        noise_step=torch.randn(5, 9, 4),
         mask_uniform=torch.rand(5, 9, 2),
-        **{name: torch.randn(shape) for name, shape in sizes.items()},
     )
     assert found["lengths_out"][2:].tolist() == [2, 9, 5]
-    (weights,) = (run / "checkpoints").glob("0*/model.safetensors")
-    tensors = {k: v for k, v in load_file(weights).items() if ".ending." not in k}
-    assert len(tensors) < len(load_file(weights))
-    save_file(tensors, weights)
+    assert (found["lengths_out"] > 0).all()
+    for weights in (run / "checkpoints").glob("0*/model.safetensors"):
+        tensors = load_file(weights)
+        kept = {name: part for name, part in tensors.items() if ".ending." not in name}
+        assert len(kept) < len(tensors)
+        save_file(kept, weights)
     refused = rgan("sample", run, "-n", 3, "-o", tmp_path / "no.npz")
     assert refused.code != 0 and not (tmp_path / "no.npz").exists()
     assert "Traceback" not in refused.err
