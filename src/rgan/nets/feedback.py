@@ -54,7 +54,7 @@ class FeedbackGenerator(BaseGenerator):
         f, m, ends = spec.values, len(spec.masks), int(spec.variable_length)
         super().__init__(spec, config, NoiseSizes(spec.static + spec.classes, 2 * f, m + ends, 0))
         row = spec.static + spec.condition
-        size = 4 * f + m + row + POSITION_CHANNELS
+        size = (6 if m else 4) * f + m + row + POSITION_CHANNELS
         h = config.hidden
         self.statics = StaticCopula(spec)
         self.labels = LabelReader(spec)
@@ -62,7 +62,7 @@ class FeedbackGenerator(BaseGenerator):
         self.read = nn.Linear(size, h)
         kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
-        self.masks = MaskHead(h + size, h, m) if m else None
+        self.masks = MaskHead(h + size, h, spec.steps, spec.masks) if m else None
         self.values = ValueHead(h + size + m, h, f, slice(h, h + 2 * f))
         self.ending = EndingHead(h + size + m + 4 * f, h, spec) if ends else None
         self.register_buffer("table", straight_table(f))
@@ -70,8 +70,8 @@ class FeedbackGenerator(BaseGenerator):
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:
-        """Fit the tables of normal scores, the label's reader and the static attributes, and set
-        the masks' rates."""
+        """Fit the tables of normal scores, the label's reader, the static attributes, the linear
+        guess, and how often features are measured again."""
         f = self.spec.values
         valid_NT1 = batch.valid[..., None]
         seen_NTF = self._observed(batch.x[..., f:], valid_NT1) > 0.5
@@ -86,8 +86,8 @@ class FeedbackGenerator(BaseGenerator):
         self.statics.fit(replace(batch, condition=self.labels.hidden(batch.condition)))
         self._guess(values_NTF, seen_NTF, batch)
         if self.masks is not None:
-            rate_M = batch.x[..., f:].sum((0, 1)) / batch.lengths.sum()
-            self.masks.start(rate_M)
+            past = history(torch.zeros_like(batch.x[..., :f]), seen_NTF.float())
+            self.masks.hazards.fit(past.age, batch.x[..., f:], batch.valid)
         if self.ending is not None:
             label_NK = self.labels.hidden(batch.condition)[:, : self.spec.classes]
             self.ending.start(batch.lengths, label_NK)
@@ -132,7 +132,7 @@ class FeedbackGenerator(BaseGenerator):
         with full_precision(states_NTH.device):
             seen_NTK = torch.cat([full(states_NTH), x_NTI], dim=2)
             if self.masks is not None:
-                loss_NT = self.masks.likelihood(seen_NTK, masks_NTM)
+                loss_NT = self.masks.likelihood(seen_NTK, masks_NTM, past.age)
             seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
             values = (target_NTF, seen_NTF, past.score, past.known)
             loss_NT = loss_NT + self.values.likelihood(seen_NTK, *values)
@@ -168,10 +168,11 @@ class FeedbackGenerator(BaseGenerator):
         whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []
         for t in range(spec.steps):
-            x_IN = torch.cat([*past.inputs(), masks_MN, row_NR.T, place_TPN[t]])
+            x_IN = torch.cat([*self._known(past), masks_MN, row_NR.T, place_TPN[t]])
             known_KN = torch.cat([recur(silu(linear(self.read, x_IN))), x_IN])
             if self.masks is not None:
-                masks_MN = self.masks.draw(known_KN, chance_TMN[t, : len(masks_MN)])
+                chance_MN = chance_TMN[t, : len(masks_MN)]
+                masks_MN = self.masks.draw(known_KN, chance_MN, past.age, t)
                 known_KN = torch.cat([known_KN, masks_MN])
                 seen_FN = self._observed(masks_MN.T[None], whole_1N1)[0].T
             with full_precision(known_KN.device):
@@ -228,7 +229,11 @@ class FeedbackGenerator(BaseGenerator):
         before_NTM = nn.functional.pad(masks_NTM[:, :-1], (0, 0, 1, 0))
         row_NTR = row_NR[:, None].expand(-1, steps, -1)
         place_NTP = self._place(lengths_N, masks_NTM.dtype)
-        return torch.cat([*past.inputs(), before_NTM, row_NTR, place_NTP], dim=2)
+        return torch.cat([*self._known(past), before_NTM, row_NTR, place_NTP], dim=2)
+
+    def _known(self, past: Past) -> list[Tensor]:
+        """What is read of the steps before; (..., F) each."""
+        return past.inputs() + (past.gaps() if self.masks is not None else [])
 
     def _place(self, lengths_N: Tensor, dtype: torch.dtype) -> Tensor:
         """(N, T, P) where each step stands; it must not tell when a sequence will end."""

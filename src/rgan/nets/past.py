@@ -12,6 +12,8 @@ from torch import Tensor
 
 LONG = 3.0
 """Steps after which the memory of a value's age has faded to a third."""
+LONGER = 12.0
+"""The same for what is measured a few times a day, where steps are hours."""
 NEVER = 1e4
 """The age of what has not been."""
 
@@ -43,6 +45,10 @@ class Past:
     def inputs(self) -> list[Tensor]:
         """As networks read it."""
         return [self.score, self.change, torch.exp(-self.age / LONG), (self.age < 0.5).float()]
+
+    def gaps(self) -> list[Tensor]:
+        """What networks read beside it where not everything is observed."""
+        return [torch.exp(-self.age / LONGER), self.known.to(self.score.dtype)]
 
     def next(self, score: Tensor, seen: Tensor) -> Past:
         """After one more step."""

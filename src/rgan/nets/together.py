@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, silu
 
 from rgan.nets.decisions import straight_through_step
+from rgan.nets.hazards import Hazards
 from rgan.nets.stepping import first_of, last_of, linear
 
 SHARP = 10.0
@@ -20,40 +21,50 @@ SHARP = 10.0
 
 
 class MaskHead(nn.Module):
-    """What is observed: logits, each with weights on the decisions before it, less their rates."""
+    """What is observed: logits that begin as ``Hazards``, each with weights on the decisions before
+    it, less how likely those were by their hazards.
+
+    Args:
+        size: I. hidden: H. steps: T. masks: which features have one.
+    """
 
     order: Tensor
-    rate: Tensor
 
-    def __init__(self, size: int, hidden: int, masks: int) -> None:
+    def __init__(self, size: int, hidden: int, steps: int, masks: tuple[int, ...]) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, masks))
-        self.beside = nn.Parameter(torch.zeros(masks, masks))
-        self.register_buffer("order", torch.ones(masks, masks).tril(-1), False)
-        self.register_buffer("rate", torch.full((masks,), 0.5))
+        m = len(masks)
+        self.hazards = Hazards(steps, masks)
+        self.net = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, m))
+        self.straight = nn.Linear(size, m, bias=False)
+        self.beside = nn.Parameter(torch.zeros(m, m))
+        self.register_buffer("order", torch.ones(m, m).tril(-1), False)
         with torch.no_grad():
             last_of(self.net).weight.mul_(0.1)
+            last_of(self.net).bias.zero_()
+            self.straight.weight.zero_()
 
     @property
     def _beside(self) -> Tensor:
         return SHARP * self.beside * self.order
 
-    @torch.no_grad()
-    def start(self, rate_M: Tensor) -> None:
-        """Begin with these rates."""
-        self.rate.copy_(rate_M)
-        last_of(self.net).bias.copy_(torch.logit(rate_M.clamp(1e-4, 1 - 1e-4)))
+    def likelihood(self, x_NTI: Tensor, masks_NTM: Tensor, age_NTF: Tensor) -> Tensor:
+        """(N, T) minus the logarithm of how likely the masks are.
 
-    def likelihood(self, x_NTI: Tensor, masks_NTM: Tensor) -> Tensor:
-        """(N, T) minus the logarithm of how likely the masks are."""
-        logits_NTM = self.net(x_NTI) + (masks_NTM - self.rate) @ self._beside.T
+        Args:
+            age_NTF: steps since each feature was observed, as in ``Past``.
+        """
+        steps_T1 = torch.arange(x_NTI.shape[1], device=x_NTI.device)[:, None]
+        usual_NTM = self.hazards(age_NTF, steps_T1)
+        logits_NTM = usual_NTM + self.net(x_NTI) + self.straight(x_NTI)
+        logits_NTM = logits_NTM + (masks_NTM - usual_NTM.sigmoid()) @ self._beside.T
         return binary_cross_entropy_with_logits(logits_NTM, masks_NTM, reduction="none").sum(-1)
 
-    def draw(self, x_IN: Tensor, noise_MN: Tensor) -> Tensor:
-        """(M, N) decisions, by logistic noise, with the slopes of soft ones."""
+    def draw(self, x_IN: Tensor, noise_MN: Tensor, age_FN: Tensor, step: int) -> Tensor:
+        """(M, N) decisions at a step, by logistic noise, with the slopes of soft ones."""
         first, last, beside_MM = first_of(self.net), last_of(self.net), self._beside
-        logits_MN = linear(last, silu(linear(first, x_IN))) + noise_MN
-        logits_MN = logits_MN - (beside_MM @ self.rate)[:, None]
+        usual_MN = self.hazards(age_FN.T, torch.tensor([step], device=age_FN.device)).T
+        logits_MN = linear(last, silu(linear(first, x_IN))) + self.straight.weight @ x_IN
+        logits_MN = logits_MN + usual_MN + noise_MN - beside_MM @ usual_MN.sigmoid()
         _, decided = _in_turn(logits_MN, beside_MM, lambda _, x_N: straight_through_step(x_N))
         return torch.stack(decided)
 
