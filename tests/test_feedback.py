@@ -108,6 +108,33 @@ def test_it_learns_what_makes_a_stay(seed: int) -> None:
     assert torch.allclose(tenths, tenths.round(), atol=1e-3), "values are rounded as the data are"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_rare_test_is_rare_in_sequences_and_often_repeated_before_anything_is_learnt(
+    seed: int,
+) -> None:
+    """One sequence in eight has the test at all, and then at half of its later steps."""
+    rng = np.random.default_rng(seed)
+    n, steps = 2000, 24
+    begin_N = np.where(rng.random(n) < 1 / 8, rng.integers(0, steps, n), steps)
+    time_T = np.arange(steps)
+    later_NT = (time_T > begin_N[:, None]) & (rng.random((n, steps)) < 0.5)
+    masks_NT1 = ((time_T == begin_N[:, None]) | later_NT)[..., None].astype(np.float32)
+    values = rng.normal(size=(n, steps, 1)).astype(np.float32) * masks_NT1
+    x = torch.from_numpy(np.concatenate([values, masks_NT1], 2))
+    data = Batch(x, torch.zeros(n, 0), torch.full((n,), steps), torch.zeros(n, 0))
+    generator = FeedbackGenerator(
+        SequenceSpec(steps=steps, values=1, masks=(0,)), GeneratorConfig(hidden=8, feedback=True)
+    )
+    generator.start(data)
+    found = made_by(generator.eval(), data).x[..., 1].numpy()
+    real = masks_NT1[..., 0]
+    # 2,000 sequences: five deviations of a share of 1/8 are .037; of the mean of their counts, a
+    # uniform number of repeats, about 1.2. By one rate at all steps nearly every sequence has it.
+    assert abs((found.sum(1) > 0).mean() - (real.sum(1) > 0).mean()) < 0.037
+    count_real, count_found = (m.sum(1)[m.sum(1) > 0].mean() for m in (real, found))
+    assert abs(count_found - count_real) < 1.2
+
+
 def test_likelihood_prefers_the_real_order_of_things() -> None:
     generator, real = taught(0), stays(400, 9)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
