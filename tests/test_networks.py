@@ -57,6 +57,10 @@ CRITICS = {
     ),
     "folded": CriticConfig(**SMALL, channels=4, compress=2, readout="sequence", position=False),
     "scan": CriticConfig(**SMALL, channels=4, cell="scan", layers=2, readout="last"),
+    "views": CriticConfig(**SMALL, channels=4, scales=(2, 7), spectrum=True),
+    "views-folded": CriticConfig(
+        **SMALL, channels=4, scales=(3,), spectrum=True, compress=2, readout="sequence"
+    ),
     "statistics": CriticConfig(**SMALL, channels=4, batch_statistics=True, spectral_norm=True),
 }
 PENALTIES = ("none", "r1", "r2", "r1r2", "r1-fd", "r1r2-fd", "gradient-penalty")
