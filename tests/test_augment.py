@@ -1,4 +1,4 @@
-"""Changes through which a critic sees all sequences: what they keep, and that they can be undone."""
+"""Changes through which a critic sees all sequences: what they keep and move."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ at each step, S scale, B bands, C channels, H what a view adds to the critic's s
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -139,6 +141,6 @@ def _bands(steps: int) -> Tensor:
         edges.append(max(edges[-1] + 1, round(place)))
     edges = [edge for edge in edges if edge < k] + [k]
     bands = torch.zeros(k, len(edges) - 1)
-    for i, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         bands[start:stop, i] = 1 / (stop - start)
     return bands

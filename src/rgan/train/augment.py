@@ -7,7 +7,8 @@ channels, D = F + M.
 A change that is made with a probability below one can be undone in distribution: only where the
 generator's sequences are distributed as the real ones do both look alike through it. So a critic
 learns less of the training sequences by heart, and the changes do not show in samples. Karras et
-al. 2020 (arXiv 2006.06676), sections 2.2 and B, who find leaks above 0.8; Zhao et al. 2020 (arXiv 2006.10738).
+al. 2020 (arXiv 2006.06676), sections 2.2 and B, who find leaks above 0.8; Zhao et al. 2020 (arXiv
+2006.10738).
 """
 
 from __future__ import annotations
