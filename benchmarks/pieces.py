@@ -1,7 +1,7 @@
 """Whether an option earns its place: short trainings with it and without, judged on VALIDATION.
 
     python benchmarks/pieces.py --data icu --name plain
-    python benchmarks/pieces.py --data icu --name spectrum --set critic.spectrum=true
+    python benchmarks/pieces.py --data icu --name augment --set train.augment=0.3
     python benchmarks/pieces.py --show
 
 Each training is the preset ``default`` with what ``--set`` says, shortened to ``--steps``. Its

@@ -45,7 +45,7 @@ def test_each_change_is_made_as_often_as_asked() -> None:
 
 def test_hidden_content_still_never_reaches_a_score() -> None:
     torch.manual_seed(0)
-    critic, real = Critic(SPEC, CRITICS["views"]), real_batch()
+    critic, real = Critic(SPEC, CRITICS["pool"]), real_batch()
     one, other = (
         critic(augment(batch, SPEC, 0.8, random()))
         for batch in (real, _as_made(scribble_over_hidden(real)))

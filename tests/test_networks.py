@@ -61,11 +61,7 @@ CRITICS = {
     "scan": CriticConfig(**SMALL, channels=4, cell="scan", layers=2, readout="last"),
     "auxiliary": CriticConfig(**SMALL, channels=4, auxiliary=0.5, projection=False),
     "auxiliary-sequence": CriticConfig(
-        **SMALL, channels=4, auxiliary=0.5, readout="sequence", scales=(2,)
-    ),
-    "views": CriticConfig(**SMALL, channels=4, scales=(2, 7), spectrum=True),
-    "views-folded": CriticConfig(
-        **SMALL, channels=4, scales=(3,), spectrum=True, compress=2, readout="sequence"
+        **SMALL, channels=4, auxiliary=0.5, readout="sequence", compress=2
     ),
     "statistics": CriticConfig(**SMALL, channels=4, batch_statistics=True, spectral_norm=True),
 }
@@ -301,9 +297,3 @@ class TestAuxiliary:
     def test_without_classes_it_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="there are no classes"):
             Critic(SequenceSpec(steps=6, values=1, condition=1), CRITICS["auxiliary"])
-
-
-@pytest.mark.parametrize("scale", [1, 8, -2])
-def test_a_scale_that_is_none_is_refused(scale: int) -> None:
-    with pytest.raises(ConfigError, match=f"critic.scales has {scale}"):
-        Critic(SPEC, CriticConfig(scales=(scale,)))

@@ -152,10 +152,7 @@ def test_the_history_has_no_gap_and_nothing_twice(straight, disturbed):
 OPTIONS = {
     "plain": {},
     "augmented": {"train__augment": 0.5},
-    "scan and views": {
-        **{"generator__cell": "scan", "critic__cell": "scan"},
-        **{"critic__scales": [2], "critic__spectrum": True},
-    },
+    "scan": {"generator__cell": "scan", "critic__cell": "scan"},
 }
 
 

@@ -88,11 +88,6 @@ class CriticConfig:
     for; 0: none. With ``projection`` the class enters the score as well."""
     position: bool = True
     """Whether each step is told where it stands in the sequence."""
-    scales: tuple[int, ...] = ()
-    """Numbers of steps over which the critic also sees means of what is observed, each in a branch
-    of its own: 2,4."""
-    spectrum: bool = False
-    """Whether the critic also sees how strong each feature is in bands of frequencies."""
     batch_statistics: bool = False
     """Whether the critic sees the spread within the batch (against collapse, Karras et al. 2018,
     section 3). The spread is taken over real and over generated sequences apart."""

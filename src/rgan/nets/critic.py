@@ -27,7 +27,6 @@ from rgan.nets.layers import (
     spread_over_steps,
 )
 from rgan.nets.spec import SequenceSpec
-from rgan.nets.views import Views
 from rgan.nets.whitening import Whitening
 
 
@@ -81,8 +80,7 @@ class Critic(nn.Module):
                 repair="--set critic.auxiliary=0",
             )
         self.untold = spec.classes if config.auxiliary else 0
-        row = spec.static + spec.condition - self.untold
-        size = spec.channels + row
+        size = spec.channels + spec.static + spec.condition - self.untold
         size += spec.values if config.differences else 0
         self.whitening = Whitening(spec) if config.whiten else None
         size += spec.values if config.whiten else 0
@@ -97,10 +95,6 @@ class Critic(nn.Module):
         if config.readout == "pool":
             self.mix = nn.Sequential(nn.Linear(state, config.hidden), nn.LeakyReLU(0.2))
             state = config.hidden
-        self.views = None
-        if config.scales or config.spectrum:
-            self.views = Views(spec, config, row)
-            state += self.views.size
         if config.batch_statistics:
             state += 1
         self.head = nn.Linear(state, 1)
@@ -114,12 +108,9 @@ class Critic(nn.Module):
         """Votes on each sequence. ``groups``: how many equal parts of the batch stand side by side
         (2 for real and generated), for statistics over a part."""
         valid_NT = batch.valid
-        x_NTI, view_NH = self._inputs(batch, valid_NT)
-        states_NTH = self.recurrence(self.fold(self.convs(x_NTI)))
+        states_NTH = self.recurrence(self.fold(self.convs(self._inputs(batch, valid_NT))))
         valid_NT = valid_NT[:, :: self.steps_in_one]  # a folded step counts if it begins within
         state = full(self._read(states_NTH, batch, valid_NT))  # (N, V, H)
-        if view_NH is not None:
-            state = torch.cat([state, spread_over_steps(view_NH, state.shape[1])], dim=2)
         if self.config.batch_statistics:
             state = torch.cat([state, _group_spread(state, groups, self.total)], dim=2)
         with full_precision(state.device):
@@ -152,8 +143,7 @@ class Critic(nn.Module):
         elif self.whitening is not None:
             self.whitening.fit(batch.x)
 
-    def _inputs(self, batch: Batch, valid_NT: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(N, T, I) what is seen at each step, and what further views add to the state."""
+    def _inputs(self, batch: Batch, valid_NT: Tensor) -> Tensor:
         spec, steps = self.spec, self.spec.steps
         valid_NT1 = valid_NT[..., None]
         masks_NTM = batch.x[..., spec.values :] * valid_NT1
@@ -178,10 +168,7 @@ class Critic(nn.Module):
         parts.append(spread_over_steps(row_NK, steps))
         if self.config.position:
             parts.append(positions(batch.lengths, steps, batch.x.dtype))
-        view_NH = None
-        if self.views is not None:
-            view_NH = self.views(values_NTF, observed_NTF, masks_NTM, row_NK)
-        return torch.cat(parts, dim=2), view_NH
+        return torch.cat(parts, dim=2)
 
     def _read(self, states_NTH: Tensor, batch: Batch, valid_NT: Tensor) -> Tensor:
         if self.config.readout == "sequence":

@@ -113,10 +113,10 @@ class _Scan(torch.autograd.Function):
         return slope * _moved(states, ctx.backwards), slope, None
 
 
-def _moved(x_TNH: Tensor, earlier: bool) -> Tensor:
-    """Each step's neighbour: the one before it, or with ``earlier`` the one after; zero at an end."""
+def _moved(x_TNH: Tensor, after: bool) -> Tensor:
+    """Each step's neighbour, the one before it or the one after; zero at an end."""
     zero_1NH = torch.zeros_like(x_TNH[:1])
-    return torch.cat([x_TNH[1:], zero_1NH] if earlier else [zero_1NH, x_TNH[:-1]])
+    return torch.cat([x_TNH[1:], zero_1NH] if after else [zero_1NH, x_TNH[:-1]])
 
 
 def _scanned(keep_TNH: Tensor, add_TNH: Tensor, backwards: bool) -> Tensor:
