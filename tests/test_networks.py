@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from rgan.errors import ConfigError
 from rgan.nets.base import BaseGenerator
 from rgan.nets.batch import Batch
 from rgan.nets.config import CriticConfig, GeneratorConfig
@@ -59,10 +58,6 @@ CRITICS = {
     ),
     "folded": CriticConfig(**SMALL, channels=4, compress=2, readout="sequence", position=False),
     "scan": CriticConfig(**SMALL, channels=4, cell="scan", layers=2, readout="last"),
-    "auxiliary": CriticConfig(**SMALL, channels=4, auxiliary=0.5, projection=False),
-    "auxiliary-sequence": CriticConfig(
-        **SMALL, channels=4, auxiliary=0.5, readout="sequence", compress=2
-    ),
     "statistics": CriticConfig(**SMALL, channels=4, batch_statistics=True, spectral_norm=True),
 }
 PENALTIES = ("none", "r1", "r2", "r1r2", "r1-fd", "r1r2-fd", "gradient-penalty")
@@ -141,8 +136,7 @@ class TestCritic:
         moved = real.with_content(real.x * 1.5, real.static)
         assert not torch.allclose(critic(moved).mean(), critic(real).mean())
         other = Batch(real.x, real.static, real.lengths, real.condition.flip(1))
-        told = not CRITICS[name].auxiliary or CRITICS[name].projection
-        assert told != torch.allclose(critic(other).mean(), critic(real).mean())
+        assert not torch.allclose(critic(other).mean(), critic(real).mean())
 
     def test_a_vote_past_the_length_has_no_weight(self, name: str) -> None:
         critic, real = Critic(SPEC, CRITICS[name]), real_batch()
@@ -263,37 +257,3 @@ def test_rates_of_an_untrained_generator_are_the_data_s() -> None:
     fake = generator(noise, lengths, torch.eye(2)[lengths % 2])
     wanted = real.x[..., 3:].sum((0, 1)) / real.lengths.sum()
     assert torch.allclose(fake.x[..., 3:].mean((0, 1)), wanted, atol=0.02)
-
-
-class TestAuxiliary:
-    def test_the_classifier_is_not_told_the_class(self) -> None:
-        torch.manual_seed(0)
-        for name in ("auxiliary", "auxiliary-sequence"):
-            critic, real = Critic(SPEC, CRITICS[name]), real_batch()
-            other = Batch(real.x, real.static, real.lengths, real.condition.flip(1))
-            mine, theirs = critic(real).classes, critic(other).classes
-            assert mine is not None and theirs is not None and torch.equal(mine, theirs)
-
-    def test_it_learns_to_name_classes_and_teaches_them(self) -> None:
-        """Classes differ in their level; the generator's follow what is asked for."""
-        spec = SequenceSpec(steps=6, values=1, condition=2, classes=2)
-        class_N = torch.arange(64) % 2
-        x = torch.randn(64, 6, 1, generator=torch.Generator().manual_seed(0)) * 0.3
-        x = x + (2.0 * class_N - 1)[:, None, None]
-        real = Batch(x, x[:, 0, :0], torch.full((64,), 6), torch.eye(2)[class_N])
-        config = CriticConfig(hidden=8, channels=8, auxiliary=1.0, projection=False)
-        networks = build_networks(spec, GeneratorConfig(hidden=8), config, seed=0)
-        train_config = TrainConfig(steps=120, batch_size=32, warmup=0, average=0.0)
-        state = TrainState(*networks, train_config, (OptimizerConfig(), OptimizerConfig()))
-        train(state, real, ObjectiveConfig(), PenaltyConfig(), lambda event: None)
-        noise = state.generator.draw_noise(64, torch.Generator().manual_seed(1))
-        made = state.generator(noise, real.lengths, real.condition)
-        named = state.critic(made).classes
-        assert named is not None
-        assert (named.argmax(1) == class_N).float().mean() > 0.9
-        level_N = made.x.mean((1, 2))
-        assert level_N[class_N == 1].mean() - level_N[class_N == 0].mean() > 0.7
-
-    def test_without_classes_it_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="there are no classes"):
-            Critic(SequenceSpec(steps=6, values=1, condition=1), CRITICS["auxiliary"])

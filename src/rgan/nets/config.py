@@ -82,10 +82,6 @@ class CriticConfig:
     projection: bool = True
     """Whether the condition also enters by an inner product with the state (projection critic,
     Miyato & Koyama 2018), beside being part of the input."""
-    auxiliary: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
-    """Weight of an auxiliary classifier (AC-GAN, Odena et al. 2017): the critic is not told a
-    sequence's class, learns to name it, and the generator is rewarded for the class that was asked
-    for; 0: none. With ``projection`` the class enters the score as well."""
     position: bool = True
     """Whether each step is told where it stands in the sequence."""
     batch_statistics: bool = False

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rgan.errors import ConfigError
 from rgan.nets.batch import Batch
 from rgan.nets.config import CriticConfig
 from rgan.nets.layers import (
@@ -37,12 +36,10 @@ class Votes:
     Args:
         score: (N, V) unbounded scores.
         weight: (N, V) 1 where a vote counts, 0 past the length.
-        classes: (N, K) logits of the classes, where there is an auxiliary classifier.
     """
 
     score: Tensor
     weight: Tensor
-    classes: Tensor | None = None
 
     def mean(self) -> Tensor:
         """(N,) one score a sequence: the weighted mean of its votes."""
@@ -50,11 +47,7 @@ class Votes:
 
     def split(self, n: int) -> tuple[Votes, Votes]:
         """The first n sequences' votes and the rest's."""
-        classes = (None, None) if self.classes is None else (self.classes[:n], self.classes[n:])
-        return (
-            Votes(self.score[:n], self.weight[:n], classes[0]),
-            Votes(self.score[n:], self.weight[n:], classes[1]),
-        )
+        return Votes(self.score[:n], self.weight[:n]), Votes(self.score[n:], self.weight[n:])
 
 
 class Critic(nn.Module):
@@ -73,14 +66,7 @@ class Critic(nn.Module):
     def __init__(self, spec: SequenceSpec, config: CriticConfig) -> None:
         super().__init__()
         self.spec, self.config = spec, config
-        if config.auxiliary and not spec.classes:
-            raise ConfigError(
-                f"critic.auxiliary is {config.auxiliary}, and there are no classes",
-                rule="an auxiliary classifier names the class of a sequence, its label",
-                repair="--set critic.auxiliary=0",
-            )
-        self.untold = spec.classes if config.auxiliary else 0
-        size = spec.channels + spec.static + spec.condition - self.untold
+        size = spec.channels + spec.static + spec.condition
         size += spec.values if config.differences else 0
         self.whitening = Whitening(spec) if config.whiten else None
         size += spec.values if config.whiten else 0
@@ -98,7 +84,6 @@ class Critic(nn.Module):
         if config.batch_statistics:
             state += 1
         self.head = nn.Linear(state, 1)
-        self.classify = nn.Linear(state, spec.classes) if config.auxiliary else None
         if config.projection and spec.condition:
             self.project = nn.Linear(spec.condition, state, bias=False)
             nn.init.normal_(self.project.weight, std=0.02)
@@ -118,15 +103,7 @@ class Critic(nn.Module):
             if self.config.projection and self.spec.condition:
                 score_NV = score_NV + (state * self.project(batch.condition)[:, None, :]).sum(2)
         weight_NV = valid_NT if self.config.readout == "sequence" else torch.ones_like(score_NV)
-        return Votes(score_NV, weight_NV, self._classes(state, weight_NV))
-
-    def _classes(self, state_NVH: Tensor, weight_NV: Tensor) -> Tensor | None:
-        """(N, K) logits, the mean over the votes."""
-        if self.classify is None:
-            return None
-        with full_precision(state_NVH.device):
-            logits_NVK = self.classify(state_NVH)
-            return (logits_NVK * weight_NV[..., None]).sum(1) / weight_NV.sum(1, keepdim=True)
+        return Votes(score_NV, weight_NV)
 
     def moved(self, x_NTD: Tensor, by_NTD: Tensor) -> Tensor:
         """Content moved a little, for penalties; whitened, by so much in innovations."""
@@ -164,7 +141,7 @@ class Critic(nn.Module):
             parts.append(nn.functional.pad(step_NTF, (0, 0, 1, 0)))
         if self.whitening is not None:
             parts.append(self.whitening.white(values_NTF))
-        row_NK = torch.cat([batch.static, batch.condition[:, self.untold :]], dim=1)
+        row_NK = torch.cat([batch.static, batch.condition], dim=1)
         parts.append(spread_over_steps(row_NK, steps))
         if self.config.position:
             parts.append(positions(batch.lengths, steps, batch.x.dtype))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, relu, softplus
+from torch.nn.functional import relu, softplus
 
 from rgan.objectives.config import ObjectiveName
 
@@ -100,12 +100,6 @@ OBJECTIVES: dict[ObjectiveName, Objective] = {
         needs_real=True,
     ),
 }
-
-
-def misnamed(logits_NK: Tensor, condition_NC: Tensor) -> Tensor:
-    """Mean cross-entropy of an auxiliary classifier's logits and the classes, the first K columns
-    of the condition (Odena et al. 2017, arXiv 1610.09585, equation 3)."""
-    return cross_entropy(logits_NK, condition_NC[:, : logits_NK.shape[1]])
 
 
 def weighted_mean(loss_NV: Tensor, weight_NV: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from rgan.nets.critic import Votes
 from rgan.nets.feedback import FeedbackGenerator
 from rgan.nets.layers import limit_spectral_norm
 from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
-from rgan.objectives.losses import OBJECTIVES, misnamed, weighted_mean
+from rgan.objectives.losses import OBJECTIVES, weighted_mean
 from rgan.objectives.penalties import penalty
 from rgan.train import precision
 from rgan.train.augment import augment
@@ -192,10 +192,6 @@ class Updater:
         per_vote = self.objective.critic(on_real.score, on_fake.score, self.config.smooth_real)
         loss = weighted_mean(per_vote, weight)
         losses = {"critic": loss.detach()}
-        if on_real.classes is not None:
-            named = misnamed(on_real.classes, real.condition)
-            losses["auxiliary"] = named.detach()
-            loss = loss + critic.config.auxiliary * named
         self.scores = on_real.mean().detach(), on_fake.mean().detach()
         if self.penalties.name != "none" and number % self.penalties.every == 0:
             random = torch_random(state.config.seed, Stream.PENALTY, number, state.device)
@@ -273,10 +269,7 @@ class Updater:
                 score_real = self._judged(real).score
         per_vote = self.objective.generator(score_real, votes.score)
         loss = weighted_mean(per_vote, votes.weight)
-        told = {"generator": loss.detach()}
-        if votes.classes is not None:
-            loss = loss + state.critic.config.auxiliary * misnamed(votes.classes, fake.condition)
-        losses = self._learn("generator", loss, told)
+        losses = self._learn("generator", loss, {"generator": loss.detach()})
         state.unfreeze("critic")
         return losses["generator"]
 
