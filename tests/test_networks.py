@@ -44,10 +44,8 @@ GENERATORS = {
     "stacked-convs": GeneratorConfig(**SMALL, layers=2, convs_before=2, convs_after=2),
     "folded": GeneratorConfig(**SMALL, compress=3, noise_step=0),
     "plain": GeneratorConfig(**SMALL, position=False, noise_global=0, convs_after=0),
-    "scan": GeneratorConfig(**SMALL, cell="scan", layers=2, compress=1),
     "feedback": GeneratorConfig(**SMALL, feedback=True),
     "feedback-gru": GeneratorConfig(**SMALL, feedback=True, cell="gru", layers=2),
-    "feedback-scan": GeneratorConfig(**SMALL, feedback=True, cell="scan", layers=2),
 }
 CRITICS = {
     "pool": CriticConfig(**SMALL, channels=4),
@@ -57,7 +55,6 @@ CRITICS = {
         **SMALL, readout="last", bidirectional=False, layers=2, projection=False
     ),
     "folded": CriticConfig(**SMALL, channels=4, compress=2, readout="sequence", position=False),
-    "scan": CriticConfig(**SMALL, channels=4, cell="scan", layers=2, readout="last"),
     "statistics": CriticConfig(**SMALL, channels=4, batch_statistics=True, spectral_norm=True),
 }
 PENALTIES = ("none", "r1", "r2", "r1r2", "r1-fd", "r1r2-fd", "gradient-penalty")

@@ -152,7 +152,6 @@ def test_the_history_has_no_gap_and_nothing_twice(straight, disturbed):
 OPTIONS = {
     "plain": {},
     "augmented": {"train__augment": 0.5},
-    "scan": {"generator__cell": "scan", "critic__cell": "scan"},
 }
 
 

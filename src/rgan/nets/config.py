@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-Cell = Literal["lstm", "gru", "scan"]
+Cell = Literal["lstm", "gru"]
 Readout = Literal["sequence", "last", "pool"]
 MOST_LAYERS, MOST_UNITS = 100, 2**16
 """Beyond what any machine trains; a stranger's configuration must not ask for a day of building."""
@@ -19,8 +19,7 @@ class GeneratorConfig:
     """Section ``[generator]``: noise and condition in, a packed sequence out."""
 
     cell: Cell = "lstm"
-    """Recurrent cell: lstm, gru, or scan: gates that know the input only, so that all steps are
-    computed at once; for thousands of steps."""
+    """Recurrent cell: lstm or gru."""
     hidden: int = Field(default=64, ge=1, le=MOST_UNITS)
     """Units of each recurrent layer and direction."""
     layers: int = Field(default=1, ge=1, le=MOST_LAYERS)
@@ -57,8 +56,7 @@ class CriticConfig:
     """Section ``[critic]``: a packed sequence and its condition in, votes out."""
 
     cell: Cell = "lstm"
-    """Recurrent cell: lstm, gru, or scan: gates that know the input only, so that all steps are
-    computed at once; for thousands of steps."""
+    """Recurrent cell: lstm or gru."""
     hidden: int = Field(default=48, ge=1, le=MOST_UNITS)
     """Units of each recurrent layer and direction."""
     layers: int = Field(default=1, ge=1, le=MOST_LAYERS)

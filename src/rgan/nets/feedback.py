@@ -20,7 +20,7 @@ from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
 from rgan.nets.decisions import on_lattice
 from rgan.nets.labels import LabelReader
-from rgan.nets.layers import CELLS, POSITION_CHANNELS, full, full_precision, positions
+from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
 from rgan.nets.past import Past, history
 from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, to_normal
 from rgan.nets.share import Share, drawn
@@ -59,7 +59,8 @@ class FeedbackGenerator(BaseGenerator):
         self.labels = LabelReader(spec)
         self.first = nn.Linear(row, self._parts * h * config.layers) if row else None
         self.read = nn.Linear(size, h)
-        self.recurrence = CELLS[config.cell](h, h, config.layers, batch_first=True)
+        kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+        self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
         self.masks = MaskHead(h + size, h, m) if m else None
         self.values = ValueHead(h + size + m, h, f, slice(h, h + 2 * f))
         self.register_buffer("table", straight_table(f))
@@ -183,7 +184,7 @@ class FeedbackGenerator(BaseGenerator):
 
     @property
     def _parts(self) -> int:
-        """An LSTM's state has two parts, others' one."""
+        """An LSTM's state has two parts, a GRU's one."""
         return 2 if self.config.cell == "lstm" else 1
 
     def _begin(self, row_NR: Tensor) -> tuple[Tensor, Tensor] | Tensor | None:

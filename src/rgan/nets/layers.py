@@ -14,32 +14,25 @@ import torch
 from torch import Tensor, nn
 
 from rgan.nets.config import Cell
-from rgan.nets.scan import Scan
 
 POSITION_CHANNELS = 7
-CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU] | type[Scan]] = {
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-    "scan": Scan,
-}
 
 
 class Recurrence(nn.Module):
     """A stack of recurrent layers, (N, T, I) to (N, T, H), H = hidden times directions.
 
     On a CPU this is torch's own LSTM (its oneDNN path is faster than a loop of cells by 1.5 to 3x)
-    or GRU; or ``Scan``.
+    or GRU.
     """
 
     def __init__(self, cell: Cell, size: int, hidden: int, layers: int, both_ways: bool) -> None:
         super().__init__()
-        self.rnn = CELLS[cell](size, hidden, layers, batch_first=True, bidirectional=both_ways)
+        kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+        self.rnn = kinds[cell](size, hidden, layers, batch_first=True, bidirectional=both_ways)
         self.hidden = hidden
         self.both_ways = both_ways
         self.size = hidden * (2 if both_ways else 1)
         for name, parameter in self.rnn.named_parameters():
-            if cell == "scan":
-                break  # it begins as it has to
             if name.startswith("weight_hh"):
                 for gate in parameter.data.chunk(parameter.shape[0] // hidden):
                     nn.init.orthogonal_(gate)
@@ -186,5 +179,5 @@ def limit_spectral_norm(network: nn.Module, limit: float = 1.0) -> None:
 
 def _hidden_of(network: nn.Module, name: str) -> int:
     module = network.get_submodule(name.rsplit(".", 1)[0])
-    assert isinstance(module, nn.RNNBase | Scan)
+    assert isinstance(module, nn.RNNBase)
     return int(module.hidden_size)

@@ -12,8 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rgan.nets.scan import Scan
-
 
 def linear(layer: nn.Linear, x_IN: Tensor) -> Tensor:
     """(H, N) what a layer with a bias makes of these inputs."""
@@ -45,12 +43,10 @@ class Stepper:
     """
 
     def __init__(
-        self, rnn: nn.LSTM | nn.GRU | Scan, state: tuple[Tensor, Tensor] | Tensor | None, n: int
+        self, rnn: nn.LSTM | nn.GRU, state: tuple[Tensor, Tensor] | Tensor | None, n: int
     ) -> None:
         self.is_lstm = isinstance(rnn, nn.LSTM)
-        self.cell = _scan if isinstance(rnn, Scan) else _lstm if self.is_lstm else _gru
-        kinds = _KINDS[::2] if isinstance(rnn, Scan) else _KINDS
-        weights = [[getattr(rnn, f"{kind}_l{i}") for kind in kinds] for i in range(rnn.num_layers)]
+        weights = [[getattr(rnn, f"{kind}_l{i}") for kind in _KINDS] for i in range(rnn.num_layers)]
         if state is None:
             zero_LNH = weights[0][0].new_zeros(rnn.num_layers, n, rnn.hidden_size)
             state = (zero_LNH, zero_LNH)
@@ -60,14 +56,14 @@ class Stepper:
 
     def __call__(self, x_IN: Tensor) -> Tensor:
         """(H, N) the last layer's output after one more step."""
+        cell = _lstm if self.is_lstm else _gru
         for i, (weights, state) in enumerate(zip(self.weights, self.states, strict=True)):
-            self.states[i] = self.cell(x_IN, weights, state)
+            self.states[i] = cell(x_IN, weights, state)
             x_IN = self.states[i][0]
         return x_IN
 
 
 _KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-"""Of torch's recurrences; a scan has the first and the third."""
 
 
 def _lstm(x_IN: Tensor, weights: list[Tensor], state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -85,15 +81,6 @@ def _gru(x_IN: Tensor, weights: list[Tensor], state: tuple[Tensor, ...]) -> tupl
     reset, keep = (torch.sigmoid(read_GN[i] + back_GN[i]) for i in (0, 1))
     new = _tanh(read_GN[2] + reset * back_GN[2])
     return (new + keep * (hidden_HN - new),)
-
-
-def _scan(x_IN: Tensor, weights: list[Tensor], state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    (weight_GI, bias_G), hidden_HN = weights, state[-1]
-    keep, new, out = torch.addmm(bias_G[:, None], weight_GI, x_IN).chunk(3)
-    new = _tanh(new)
-    hidden_HN = new + torch.sigmoid(keep) * (hidden_HN - new)
-    made_HN = torch.sigmoid(out) * hidden_HN
-    return (x_IN + made_HN if x_IN.shape == made_HN.shape else made_HN), hidden_HN
 
 
 def _joined(in_GI: Tensor, back_GH: Tensor, in_G: Tensor, back_G: Tensor) -> list[Tensor]:

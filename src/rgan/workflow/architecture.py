@@ -18,7 +18,6 @@ from rgan.errors import ConfigError, RunError
 from rgan.nets.base import BaseGenerator
 from rgan.nets.critic import Critic
 from rgan.nets.feedback import FeedbackGenerator
-from rgan.nets.scan import Scan
 from rgan.nets.spec import SequenceSpec
 from rgan.runs.checkpoint import CheckpointStore
 from rgan.runs.folder import Run
@@ -203,8 +202,7 @@ def _trace(generator: BaseGenerator, critic: Critic) -> tuple[Layer, ...]:
     for network_name, network in (("generator", generator), ("critic", critic)):
         for name, module in network.named_modules():
             # Own parts are only frames around torch's layers, and empty where one is left out.
-            own = not type(module).__module__.startswith("torch.") and not isinstance(module, Scan)
-            if not own and not list(module.children()):
+            if type(module).__module__.startswith("torch.") and not list(module.children()):
                 path = f"{network_name}.{name}"
                 hooks.append(module.register_forward_hook(watch(path, module)))
     spec = generator.spec
