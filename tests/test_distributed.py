@@ -78,6 +78,7 @@ CASES = {
     },
     "a slope of 1 in between": {"penalty__name": "gradient-penalty"},
     "statistics over the batch": {"critic__batch_statistics": True, "penalty__name": "r1r2"},
+    "augmented": {"train__augment": 0.5, "penalty__name": "r1r2"},
     "more critic steps": {
         **{"train__critic_steps": 2, "critic__spectral_norm": True, "gfactor__every": 2},
         **{"gfactor__steer": "accuracy", "critic__batch_statistics": True},

@@ -149,11 +149,19 @@ def test_the_history_has_no_gap_and_nothing_twice(straight, disturbed):
 # -- within this process ---------------------------------------------------------------------
 
 
-def test_stopped_within_an_epoch_gives_the_same_bytes(tmp_path):
-    whole = fit(tiny(), runs=tmp_path)
+OPTIONS = {
+    "plain": {},
+    "augmented": {"train__augment": 0.5},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_stopped_within_an_epoch_gives_the_same_bytes(tmp_path, options):
+    config = tiny(**OPTIONS[options])
+    whole = fit(config, runs=tmp_path)
     steps = whole.session.batch.x.shape[0] // 7
     assert 3 % steps and steps > 3, "the stop is within an epoch"
-    cut = fit(tiny(), runs=tmp_path, listeners=(At(3, signal_me(signal.SIGTERM)),))
+    cut = fit(config, runs=tmp_path, listeners=(At(3, signal_me(signal.SIGTERM)),))
     assert (cut.ended.status, cut.ended.reason, cut.ended.step) == ("interrupted", "SIGTERM", 3)
     assert Run.open(cut.run.path).info["status"] == "interrupted"
     assert latest(cut.run.path) != latest(whole.run.path)

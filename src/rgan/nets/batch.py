@@ -43,7 +43,7 @@ class Batch:
 
     def detach(self) -> Batch:
         """The same numbers without their history."""
-        return Batch(self.x.detach(), self.static.detach(), self.lengths, self.condition)
+        return Batch(self.x.detach(), self.static.detach(), self.lengths, self.condition.detach())
 
     def with_content(self, x: Tensor, static: Tensor) -> Batch:
         """The same lengths and conditions around other content."""

@@ -51,6 +51,10 @@ class TrainConfig:
     """Updates over which the learning rates rise from zero."""
     average: float = Field(default=0.999, ge=0.0, lt=1.0)
     """Decay of the averaged generator weights (EMA) that sample; 0 samples with the last ones."""
+    augment: float = Field(default=0.0, ge=0.0, le=0.8)
+    """Probability of each of four random changes (stretched, offset, shifted by a few steps, a
+    block hidden) through which the critic sees every sequence, real or generated; they do not show
+    in samples. For few sequences, of which a critic learns by heart."""
     seed: int = Field(default=0, ge=0)
     """Everything random follows from it."""
     device: str = "auto"

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     SAMPLE = 4
     SPLIT = 5
     LABELS = 6
+    AUGMENT = 7
 
 
 def stream_seed(seed: int, stream: Stream, counter: int = 0) -> int:

@@ -18,6 +18,7 @@ from rgan.objectives.config import ObjectiveConfig, PenaltyConfig
 from rgan.objectives.losses import OBJECTIVES, weighted_mean
 from rgan.objectives.penalties import penalty
 from rgan.train import precision
+from rgan.train.augment import augment
 from rgan.train.group import ALONE, Group
 from rgan.train.plan import Plan
 from rgan.train.randomness import (
@@ -167,6 +168,18 @@ class Updater:
         plain = generator.draw_plain(self.plan.batch, random)
         return generator.shape_noise(Noise(*(self.share.of(part) for part in vars(plain).values())))
 
+    def _seen(self, real: Batch, fake: Batch, number: int) -> tuple[Batch, Batch]:
+        """Both as the critic is to see them in its ``number``-th look."""
+        state = self.state
+        if not state.config.augment:
+            return real, fake
+        random = torch_random(state.config.seed, Stream.AUGMENT, number, state.device)
+        both = augment(
+            join([real, fake]), state.critic.spec, state.config.augment, random, self.share, 2
+        )
+        half = torch.arange(len(real), device=state.device)
+        return both.take(half), both.take(half + len(real))
+
     def _judged(self, batch: Batch, groups: int = 1) -> Votes:
         """The critic's votes, computed in the precision that is set."""
         with self.precision.passes():
@@ -175,6 +188,7 @@ class Updater:
 
     def _update_critic(self, real: Batch, fake: Batch, number: int) -> dict[str, Tensor]:
         state, critic = self.state, self.state.critic
+        real, fake = self._seen(real, fake, 2 * number)
         on_real, on_fake = self._judged(join([real, fake]), 2).split(len(real))
         weight = on_real.weight
         per_vote = self.objective.critic(on_real.score, on_fake.score, self.config.smooth_real)
@@ -249,6 +263,7 @@ class Updater:
     def _update_generator(self, real: Batch, fake: Batch) -> Tensor:
         state = self.state
         state.freeze("critic")  # its weights' gradients would be thrown away
+        real, fake = self._seen(real, fake, 2 * state.drawn + 1)
         votes = self._judged(fake)
         score_real = votes.score
         if self.objective.needs_real:
