@@ -22,7 +22,7 @@ from rgan.nets.layers import (
     positions,
     spread_over_steps,
 )
-from rgan.nets.planes import Painter, coarse, halvings
+from rgan.nets.planes import Painter, check_planes, coarse, halvings
 from rgan.nets.spec import SequenceSpec
 
 
@@ -39,6 +39,7 @@ class PlanarGenerator(BaseGenerator):
     def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
         sizes = NoiseSizes(config.noise_global, config.noise_step, len(spec.masks), spec.static)
         super().__init__(spec, config, sizes)
+        check_planes(spec, config)
         k = halvings(config.compress, spec.steps)
         self.steps_in_one, self.lines = 2**k, coarse(spec.steps, k)
         around = config.noise_global + spec.condition

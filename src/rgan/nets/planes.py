@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d, leaky_relu, pad
 
-from rgan.nets.config import CriticConfig
+from rgan.errors import ConfigError
+from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.nets.spec import SequenceSpec
 
 MOST_LINES = 9
@@ -26,6 +27,37 @@ MOST_LINES = 9
 LEAST_CHANNELS = 16
 """Fewer cost as much time on a CPU."""
 _GAIN = math.sqrt(2 / (1 + 0.2**2))
+
+
+def check_planes(spec: SequenceSpec, config: GeneratorConfig | CriticConfig) -> None:
+    """Refuse ``planar`` where steps are no lines of a picture, or are not to be halved.
+
+    Raises:
+        ConfigError: which rule is broken.
+    """
+    section = "generator" if isinstance(config, GeneratorConfig) else "critic"
+    if not spec.across:
+        raise ConfigError(
+            f"{section}.planar is true, and these data are no images read by rows or columns",
+            rule="planar is for images whose layout is rows or columns",
+            reason="its convolutions need neighbours on both axes",
+            repair=f"--set {section}.planar=false, or for images --set data.layout=rows",
+        )
+    k = config.compress
+    if k & (k - 1) or k > spec.steps:
+        raise ConfigError(
+            f"{section}.compress is {k}, and {section}.planar is true",
+            rule=f"1, 2, 4, 8, ... up to the {spec.steps} lines of these images, or 0",
+            reason="each stage of its convolutions halves both sides of the picture",
+            repair=f"--set {section}.compress=0",
+        )
+    for name in ("feedback", "whiten"):
+        if getattr(config, name, False):
+            raise ConfigError(
+                f"{section}.planar and {section}.{name} are both true",
+                rule="at most one of them: each says how a step is made or read",
+                repair=f"--set {section}.{name}=false",
+            )
 
 
 def halvings(compress: int, lines: int) -> int:
@@ -143,6 +175,7 @@ class PlaneReader(nn.Module):
 
     def __init__(self, spec: SequenceSpec, config: CriticConfig, rest: int) -> None:
         super().__init__()
+        check_planes(spec, config)
         k = halvings(config.compress, spec.steps)
         self.spec, self.rest, self.steps = spec, rest, 2**k
         self.channels = spec.values // spec.across

@@ -28,9 +28,9 @@ def build_networks(
 
 def build_generator(spec: SequenceSpec, config: GeneratorConfig) -> BaseGenerator:
     """A generator of the kind that the settings ``feedback`` and ``planar`` say."""
-    if config.feedback:
-        return FeedbackGenerator(spec, config)
-    return PlanarGenerator(spec, config) if config.planar else Generator(spec, config)
+    if config.planar:
+        return PlanarGenerator(spec, config)
+    return FeedbackGenerator(spec, config) if config.feedback else Generator(spec, config)
 
 
 def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
