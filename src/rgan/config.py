@@ -133,8 +133,8 @@ _IMAGES: dict[str, Any] = {
     "penalty.weight": 0.002,
     "train.average": 0.995,
 }
-"""A recurrence over coarse rows between convolutions over both axes: docs/images.md. The penalty is
-a twentieth of that for series, which learnt slower by far: benchmarks/LOG.md."""
+"""A recurrence over coarse rows between convolutions over both axes: docs/images.md. The slope may
+be steeper than for series by far, as in other GANs of small images."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
