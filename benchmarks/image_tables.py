@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 def group(row: Row) -> tuple[Any, ...]:
     """What rows of one table have in common."""
-    return row["data"], row["budget"], tuple(row["set"]), tuple(row["judged"])
+    return row["data"], row["preset"], row["budget"], tuple(row["set"]), tuple(row["judged"])
 
 
 def averaged(rows: list[Row], which: str, name: str) -> float | None:
@@ -80,9 +80,11 @@ def show(rows: list[Row]) -> None:
     """Print a table, the bars and the shares of the classes for each set and budget."""
     for one in dict.fromkeys(map(group, rows)):
         mine = [row for row in rows if group(row) == one]
-        data, budget, extra, (most, _) = one
+        data, recipe, budget, extra, (most, _) = one
         long = f"{budget:.0f} s of one thread each" if budget else "the recipe's own length"
-        print(f"\n{' '.join((data, *extra))}: {long}, at most {most:,} images a side")
+        print(
+            f"\n{' '.join((data, *extra))}, preset {recipe}: {long}, at most {most:,} images a side"
+        )
         for line in dict.fromkeys(row["machine"] for row in mine):
             print(line)
         print(f"\n{table(mine)}\n")

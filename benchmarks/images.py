@@ -3,9 +3,10 @@
     python benchmarks/images.py --data mnist                     the recipe's own length
     python benchmarks/images.py --data lfw64 --budget 3600       an hour of one thread for each
     python benchmarks/images.py --data mnist --resume            what is not in the file yet
+    python benchmarks/images.py --data mnist --preset default    another recipe
     python benchmarks/images.py --show                           the tables of the file
 
-The package's default recipe is trained first, in one thread; then the DCGAN (``dcgan.py``), with
+The package's recipe for images is trained first, in one thread; then the DCGAN (``dcgan.py``), with
 about as many weights, for the seconds of processor time that the first one took. With ``--budget``
 the recipe gets the number of whole epochs that comes nearest to so many seconds, and its rates fall
 along them; a single epoch that is longer is broken off, which the table says. Neither is looked at
@@ -28,7 +29,7 @@ from common import machine
 from image_scores import MOST, STEPS, Judge, chosen, draw_beside
 from image_tables import MODELS, show
 
-from rgan.config import Config, changed, preset
+from rgan.config import PRESETS, Config, changed, preset
 from rgan.data.load import load
 from rgan.errors import RganError
 from rgan.evaluate.features import brightness
@@ -53,11 +54,11 @@ Row = dict[str, Any]
 # -- training --------------------------------------------------------------------------------
 
 
-def resolved(data: str, seed: int, extra: dict[str, str]) -> Config:
-    """The default recipe on this set, in one thread."""
+def resolved(data: str, seed: int, extra: dict[str, str], recipe: str = "images") -> Config:
+    """A preset on this set, in one thread."""
     settings = {**SETS[data], "train.seed": seed, "train.device": "cpu", "train.threads": 1}
     settings |= {"health.explosion": "warn", "health.nan": "stop", **extra}
-    return changed(preset("default"), settings)
+    return changed(preset(recipe), settings)
 
 
 def timed(session: Session, seconds: float, steps: int = 0) -> tuple[int, float]:
@@ -138,11 +139,12 @@ def drawn_by(pair: dcgan.Pair, like: Sequences, seed: int) -> Sequences:
 def train_and_judge(asked: argparse.Namespace, seed: int, rows: list[Row]) -> None:
     """The two rows of a seed, each stored when it is done."""
     key = {"data": asked.data, "seed": seed, "budget": asked.budget, "set": asked.set}
-    key["judged"] = asked.judged
+    key |= {"judged": asked.judged, "preset": asked.preset}
     done = {row["model"]: row for row in rows if all(row[k] == v for k, v in key.items())}
     if len(done) == len(MODELS):
         return
-    config = resolved(asked.data, seed, dict(entry.split("=", 1) for entry in asked.set))
+    extra = dict(entry.split("=", 1) for entry in asked.set)
+    config = resolved(asked.data, seed, extra, asked.preset)
     sequences = load(config.data, seed=seed)
     splits = open_session(config, sequences).splits
     most, steps = asked.judged
@@ -193,6 +195,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=0, help="seconds of training, each model")
     parser.add_argument("--seeds", type=int, default=1, help="0 to N - 1")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="images")
     parser.add_argument("--quick", action="store_true", help="fewer images judged, for a try")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--pictures", type=Path, default=Path("runs/images"))

@@ -36,6 +36,7 @@ SPEC = SequenceSpec(
     condition=2,
     classes=2,
     variable_length=True,
+    across=3,
 )
 SMALL = {"hidden": 5, "kernel": 3}
 GENERATORS = {
@@ -46,6 +47,10 @@ GENERATORS = {
     "plain": GeneratorConfig(**SMALL, position=False, noise_global=0, convs_after=0),
     "feedback": GeneratorConfig(**SMALL, feedback=True),
     "feedback-gru": GeneratorConfig(**SMALL, feedback=True, cell="gru", layers=2),
+    "planar": GeneratorConfig(**SMALL, planar=True, channels=4, noise_global=3, noise_step=2),
+    "planar-plain": GeneratorConfig(
+        **SMALL, planar=True, channels=4, compress=1, convs_after=0, noise_global=0, position=False
+    ),
 }
 CRITICS = {
     "pool": CriticConfig(**SMALL, channels=4),
@@ -55,6 +60,10 @@ CRITICS = {
         **SMALL, readout="last", bidirectional=False, layers=2, projection=False
     ),
     "folded": CriticConfig(**SMALL, channels=4, compress=2, readout="sequence", position=False),
+    "planar": CriticConfig(**SMALL, planar=True, channels=4, compress=4),
+    "planar-votes": CriticConfig(
+        **SMALL, planar=True, channels=4, readout="sequence", differences=False, convs=0
+    ),
     "statistics": CriticConfig(**SMALL, channels=4, batch_statistics=True, spectral_norm=True),
 }
 PENALTIES = ("none", "r1", "r2", "r1r2", "r1-fd", "r1r2-fd", "gradient-penalty")

@@ -48,8 +48,8 @@ class RGAN(BaseEstimator):
     samples come back in the same form: array for array, pandas for pandas, polars for polars.
 
     Args:
-        preset: "default"; "feedback" for a generator that learns by likelihood; or "paper" for the
-            original architecture and optimisers.
+        preset: "default"; "feedback" for a generator that learns by likelihood; "images" for images
+            read by rows or columns; or "paper" for the original architecture and optimisers.
         steps: generator updates; None takes the preset's.
         epochs: passes over the data instead of ``steps``.
         batch_size: sequences in a batch; None takes the preset's.

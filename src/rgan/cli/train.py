@@ -41,7 +41,9 @@ def train(
         list[str] | None,
         typer.Option(help="Static attributes as conditions: age,sex; repeatable."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="default, feedback (by likelihood), or paper.")] = "",
+    preset: Annotated[
+        str, typer.Option(help="default, feedback (by likelihood), images (rows), or paper.")
+    ] = "",
     config: Annotated[str, typer.Option(help="A TOML file of settings.")] = "",
     set_: o.SetOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, in all.")] = None,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
-from rgan.nets.decisions import columns_of, straight_through_step
+from rgan.nets.decisions import columns_of, on_lattice, straight_through_step
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.whitening import Whitening
 
@@ -130,6 +130,18 @@ class BaseGenerator(nn.Module, ABC):
         """Any value may be, until ``set_lattice`` says otherwise."""
         self.register_buffer("lattice", torch.zeros(4, self.spec.values))
         self.lattice[2], self.lattice[3] = -torch.inf, torch.inf
+
+    def _finish(
+        self, out_NTD: Tensor, static_NS: Tensor, noise: Noise, lengths: Tensor, condition: Tensor
+    ) -> Batch:
+        """Values and masks from the head's output, zero where nothing is observed."""
+        spec = self.spec
+        values_NTF, logits_NTM = out_NTD[..., : spec.values], out_NTD[..., spec.values :]
+        if spec.bounded and self.whitening is None:
+            values_NTF = torch.tanh(values_NTF)
+        values_NTF = on_lattice(values_NTF, self.lattice)
+        batch = Batch(values_NTF, static_NS, lengths, condition)
+        return self._hide(batch, logits_NTM + noise.masks)
 
     def _observed(self, masks_NTM: Tensor, valid_NT1: Tensor) -> Tensor:
         """(N, T, F): 1 where a value is, from the masks of the features that have one."""

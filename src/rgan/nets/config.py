@@ -41,6 +41,13 @@ class GeneratorConfig:
     """Size of the noise vector of each step."""
     position: bool = True
     """Whether each step is told where it stands in the sequence."""
+    planar: bool = False
+    """For images read by rows or columns: the recurrence makes lines of a coarser picture, which
+    convolutions over both axes bring to full size (docs/images.md). ``compress`` is 1, 2, 4, ...
+    then, or 0 for so many that 5 to 9 lines are left; ``convs_after`` are on the coarse picture;
+    ``convs_before`` and ``kernel`` have no part."""
+    channels: int = Field(default=64, ge=1, le=MOST_UNITS)
+    """With ``planar``: channels of the coarse picture; half as many at each stage up to 16."""
     feedback: bool = False
     """Whether each step is made from those before it, which the recurrence reads back, so that the
     likelihood of data is known (docs/training.md); without convolutions, folds and whitening."""
@@ -69,7 +76,7 @@ class CriticConfig:
     convs: int = Field(default=1, ge=0, le=MOST_LAYERS)
     """Convolutions over time before the recurrence."""
     channels: int = Field(default=48, ge=1, le=MOST_UNITS)
-    """Channels of those convolutions."""
+    """Channels of those convolutions; with ``planar`` those of the coarse picture."""
     kernel: int = Field(default=5, ge=1, le=MOST_UNITS)
     """Width of the convolutions in steps; odd."""
     differences: bool = True
@@ -82,6 +89,10 @@ class CriticConfig:
     Miyato & Koyama 2018), beside being part of the input."""
     position: bool = True
     """Whether each step is told where it stands in the sequence."""
+    planar: bool = False
+    """For images read by rows or columns: convolutions over both axes, and a recurrence over lines
+    of the coarser picture that they leave; ``compress`` as in ``[generator]``, ``convs`` are on the
+    coarse picture, and ``kernel`` has no part."""
     batch_statistics: bool = False
     """Whether the critic sees the spread within the batch (against collapse, Karras et al. 2018,
     section 3). The spread is taken over real and over generated sequences apart."""

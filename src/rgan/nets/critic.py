@@ -25,6 +25,7 @@ from rgan.nets.layers import (
     positions,
     spread_over_steps,
 )
+from rgan.nets.planes import PlaneReader
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.whitening import Whitening
 
@@ -71,9 +72,15 @@ class Critic(nn.Module):
         self.whitening = Whitening(spec) if config.whiten else None
         size += spec.values if config.whiten else 0
         size += POSITION_CHANNELS if config.position else 0
-        self.convs = Convolutions(size, config.channels, config.convs, config.kernel)
-        self.steps_in_one = folding(config.compress, spec.steps)
-        self.fold = Fold(self.convs.size, config.channels, self.steps_in_one)
+        self.convs: Convolutions | PlaneReader
+        if config.planar:
+            rest = spec.static + spec.condition + (POSITION_CHANNELS if config.position else 0)
+            self.convs = PlaneReader(spec, config, rest)
+            self.steps_in_one, fold = self.convs.steps, 1
+        else:
+            self.convs = Convolutions(size, config.channels, config.convs, config.kernel)
+            self.steps_in_one = fold = folding(config.compress, spec.steps)
+        self.fold = Fold(self.convs.size, config.channels, fold)
         self.recurrence = Recurrence(
             config.cell, self.fold.size, config.hidden, config.layers, config.bidirectional
         )

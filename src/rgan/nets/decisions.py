@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rgan.nets.layers import full_precision
 from rgan.nets.spec import SequenceSpec, StaticOutput
 
 
@@ -35,6 +36,27 @@ def straight_through_step(logits: Tensor) -> Tensor:
         return hard
     soft = torch.sigmoid(logits)
     return hard + (soft - soft.detach())
+
+
+def static_net(around: int, hidden: int, spec: SequenceSpec) -> nn.Sequential | None:
+    """From noise and condition (``around`` numbers) to static columns; None where none are."""
+    if not spec.static:
+        return None
+    return nn.Sequential(
+        nn.Linear(max(1, around), hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, spec.static)
+    )
+
+
+def make_statics(
+    net: nn.Sequential | None, around_NK: Tensor, noise_NS: Tensor, spec: SequenceSpec
+) -> Tensor:
+    """(N, S) static columns by ``static_net``, where it is unsure by noise."""
+    if net is None:
+        return around_NK[:, :0]
+    seed = around_NK if around_NK.shape[1] else torch.zeros_like(noise_NS[:, :1])
+    with full_precision(seed.device):
+        free_S = columns_of(spec, "continuous").to(seed.device)
+        return decide_statics(net(seed) + noise_NS.masked_fill(free_S, 0.0), spec)
 
 
 def decide_statics(logits_NS: Tensor, spec: SequenceSpec) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rgan.nets.base import BaseGenerator, Noise, NoiseSizes
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
-from rgan.nets.decisions import columns_of, decide_statics, on_lattice
+from rgan.nets.decisions import make_statics, static_net
 from rgan.nets.layers import (
     POSITION_CHANNELS,
     Convolutions,
@@ -45,12 +45,7 @@ class Generator(BaseGenerator):
         sizes = NoiseSizes(config.noise_global, each, len(spec.masks), spec.static)
         super().__init__(spec, config, sizes)
         around = config.noise_global + spec.condition
-        if spec.static:
-            self.static_net = nn.Sequential(
-                nn.Linear(max(1, around), config.hidden),
-                nn.LeakyReLU(0.2),
-                nn.Linear(config.hidden, spec.static),
-            )
+        self.static_net = static_net(around, config.hidden, spec)
         size = each + around + spec.static
         size += POSITION_CHANNELS if config.position else 0
         self.before = Convolutions(max(1, size), config.hidden, config.convs_before, config.kernel)
@@ -93,13 +88,7 @@ class Generator(BaseGenerator):
         """A batch of sequences of these lengths under these conditions."""
         spec, config, steps = self.spec, self.config, self.spec.steps
         around_NK = torch.cat([noise.whole, condition_NC], dim=1)
-        static_NS = condition_NC[:, :0]
-        if spec.static:
-            seed = around_NK if around_NK.shape[1] else torch.zeros_like(noise.static[:, :1])
-            with full_precision(seed.device):
-                free_S = columns_of(spec, "continuous").to(seed.device)
-                random_NS = noise.static.masked_fill(free_S, 0.0)
-                static_NS = decide_statics(self.static_net(seed) + random_NS, spec)
+        static_NS = make_statics(self.static_net, around_NK, noise.static, spec)
         row_NK = torch.cat([around_NK, static_NS], dim=1)
         parts = [noise.steps, spread_over_steps(row_NK, steps)]
         if config.position:
@@ -120,15 +109,3 @@ class Generator(BaseGenerator):
                 own_NTF * torch.exp(2 * torch.tanh(scale_NTF / 2)) + shift_NTF
             )
         return self._finish(out_NTD, static_NS, noise, lengths_N, condition_NC)
-
-    def _finish(
-        self, out_NTD: Tensor, static_NS: Tensor, noise: Noise, lengths: Tensor, condition: Tensor
-    ) -> Batch:
-        """Values and masks from the head's output, zero where nothing is observed."""
-        spec = self.spec
-        values_NTF, logits_NTM = out_NTD[..., : spec.values], out_NTD[..., spec.values :]
-        if spec.bounded and self.whitening is None:
-            values_NTF = torch.tanh(values_NTF)
-        values_NTF = on_lattice(values_NTF, self.lattice)
-        batch = Batch(values_NTF, static_NS, lengths, condition)
-        return self._hide(batch, logits_NTM + noise.masks)

@@ -32,6 +32,8 @@ class SequenceSpec:
         classes: how many of the condition's first columns are a label's classes, one-hot; 0 where
             there is none, or where it is continuous.
         given: how many of the C, the last ones, are static attributes; the others are the label's.
+        across: how many pixels a step has side by side, each with F / across channels, where steps
+            are an image's rows or columns; 0 where they are something else.
         variable_length: whether sequences differ in length.
         bounded: whether values lie in [-1, 1], so that a generator may end in tanh.
     """
@@ -45,6 +47,7 @@ class SequenceSpec:
     variable_length: bool = False
     bounded: bool = False
     given: int = 0
+    across: int = 0
 
     @property
     def channels(self) -> int:

@@ -11,6 +11,7 @@ from rgan.nets.config import CriticConfig, GeneratorConfig
 from rgan.nets.critic import Critic
 from rgan.nets.feedback import FeedbackGenerator
 from rgan.nets.generator import Generator
+from rgan.nets.planar import PlanarGenerator
 from rgan.nets.spec import SequenceSpec
 from rgan.train.config import OptimizerConfig
 from rgan.train.randomness import Stream, stream_seed
@@ -26,7 +27,9 @@ def build_networks(
 
 
 def build_generator(spec: SequenceSpec, config: GeneratorConfig) -> BaseGenerator:
-    """A generator of the kind that ``generator.feedback`` says."""
+    """A generator of the kind that the settings ``feedback`` and ``planar`` say."""
+    if config.planar:
+        return PlanarGenerator(spec, config)
     return FeedbackGenerator(spec, config) if config.feedback else Generator(spec, config)
 
 

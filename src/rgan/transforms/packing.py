@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rgan.errors import DataError
-from rgan.layouts import Layout, layout_from_dict, layout_to_dict
+from rgan.layouts import ImageLayout, Layout, layout_from_dict, layout_to_dict
 from rgan.nets.spec import SequenceSpec
 from rgan.sequences import Sequences, Static
 from rgan.transforms.conditions import (
@@ -87,6 +87,7 @@ class Packer:
             variable_length=not sequences.fixed_length,
             bounded=bounded,
             given=own,
+            across=_across(sequences.layout),
         )
         class_N = None
         if isinstance(labels, ClassCondition) and sequences.labels is not None:
@@ -313,3 +314,10 @@ def _parts(statics: StaticPacker, conditions: tuple[str, ...]) -> tuple[list[int
 
 def _columns(static_NA: NDArray[Any] | None, places: list[int]) -> NDArray[Any] | None:
     return None if static_NA is None else static_NA[:, places]
+
+
+def _across(layout: Layout) -> int:
+    """How many pixels a step has side by side; 0 where steps are no rows or columns of an image."""
+    if not isinstance(layout, ImageLayout) or layout.order not in ("rows", "columns"):
+        return 0
+    return layout.width if layout.order == "rows" else layout.height

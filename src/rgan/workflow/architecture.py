@@ -201,8 +201,11 @@ def _trace(generator: BaseGenerator, critic: Critic) -> tuple[Layer, ...]:
 
     for network_name, network in (("generator", generator), ("critic", critic)):
         for name, module in network.named_modules():
-            # Own parts are only frames around torch's layers, and empty where one is left out.
-            if type(module).__module__.startswith("torch.") and not list(module.children()):
+            # Own parts are frames around torch's layers, and empty where one is left out, but for
+            # those with weights of their own.
+            is_layer = type(module).__module__.startswith("torch.")
+            is_layer |= any(True for _ in module.parameters(recurse=False))
+            if is_layer and not list(module.children()):
                 path = f"{network_name}.{name}"
                 hooks.append(module.register_forward_hook(watch(path, module)))
     spec = generator.spec

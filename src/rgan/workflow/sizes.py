@@ -9,7 +9,7 @@ from rgan.nets.spec import SequenceSpec
 
 MOST_NUMBERS = 2**27
 """In one sequence on its way through a layer: beyond it a description is taken to be damaged."""
-_LATER = ("classes", "given")
+_LATER = ("classes", "given", "across")
 _STATIC_KINDS = ("continuous", "binary", "categorical")
 
 
@@ -36,7 +36,8 @@ def read_spec(data: Any, source: str) -> SequenceSpec:
 def _problem(data: Any) -> str:
     if not isinstance(data, dict):
         return f"it is {type(data).__name__}, not an object"
-    sizes = (("steps", 1), ("values", 1), ("condition", 0), ("classes", 0), ("given", 0))
+    sizes = (("steps", 1), ("values", 1), ("condition", 0), ("classes", 0), ("given", 0),
+             ("across", 0))  # fmt: skip
     flags = ("variable_length", "bounded")
     known = {*(name for name, _ in sizes), *flags, "masks", "statics"}
     data = dict.fromkeys(_LATER, 0) | data  # runs of earlier versions have none
@@ -50,6 +51,8 @@ def _problem(data: Any) -> str:
             return f"{name} is {data[name]!r}"
     if data["classes"] + data["given"] > data["condition"]:
         return "the condition has fewer columns than its parts"
+    if data["across"] and data["values"] % data["across"]:
+        return "a step's values are no whole number of pixels"
     masks, statics = data["masks"], data["statics"]
     if not isinstance(masks, list | tuple) or not all(_whole(m, 0) for m in masks):
         return f"masks is {masks!r}"[:100]
