@@ -5,7 +5,7 @@ strided convolutions, leaky ReLU and batch statistics in the critic; cross-entro
 with beta1 0.5; weights from N(0, 0.02): all as in the paper but for the batches of 64 (there 128),
 and for the widths, which are chosen so that both networks together have about as many parameters as
 the model they rival. Images of 64 pixels grow from 4 x 4 in four stages, those of 28 from 7 x 7 in
-two. With classes, one-hot codes stand beside the noise, as large as all of it, and as constant maps
+two. With classes, one-hot codes stand beside the noise, and as constant maps
 beside the image (Mirza & Osindero 2014, arXiv 1411.1784).
 
 Shape letters: N images, H, W height, width, L classes, Z noise.
@@ -55,8 +55,7 @@ class Maker(nn.Module):
 
     def forward(self, noise_NZ: Tensor, hot_NL: Tensor) -> Tensor:
         """(N, 1, H, W) images."""
-        # a class weighs as much as all the noise together; at first it would be a tenth
-        x = self.dense(torch.cat([noise_NZ, NOISE**0.5 * hot_NL], 1))
+        x = self.dense(torch.cat([noise_NZ, hot_NL], 1))
         out: Tensor = self.body(x.view(len(x), self.first, self.base, self.base))
         return out
 
