@@ -26,7 +26,10 @@ from rgan.workflow.session import Session, open_session
 from test_resume import events, latest, tiny
 
 EVERY = {"monitor__every": 1, "monitor__budget": 0.0}
-WORSE = {"train__average": 0.0, "generator_optimizer__rate": 0.05, "train__epochs": 20}
+WORSE = {
+    **{"train__seed": 2, "train__average": 0.0, "train__epochs": 20},
+    "generator_optimizer__rate": 0.2,
+}
 """A training that soon gets worse and never better."""
 
 
