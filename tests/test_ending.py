@@ -21,6 +21,7 @@ from rgan.sequences import Sequences
 from rgan.transforms.config import TransformConfig
 from rgan.workflow.encoder import Encoder, to_batch
 from rgan.workflow.trained import Trained
+from teaching import teach
 
 STEPS, HIGH = 16, 1.2
 
@@ -68,18 +69,8 @@ def started(data: Sequences, seed: int = 0) -> Trained:
 
 def taught(data: Sequences, seed: int, steps: int = 400) -> Trained:
     model = started(data, seed)
-    generator, batch = model.generator.train(), to_batch(model.encoder.encode(data))
-    assert isinstance(generator, FeedbackGenerator)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=6e-3)
-    for i in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 6e-3 * (1 - i / steps)
-        random = torch.Generator().manual_seed(1000 * seed + i)
-        rows = torch.randint(len(batch), (64,), generator=random)
-        optimizer.zero_grad()
-        generator.likelihood(batch.take(rows), random).mean().backward()
-        optimizer.step()
-    generator.eval()
+    batch = to_batch(model.encoder.encode(data))
+    teach(model.generator, batch, steps, 6e-3, 1000 * seed, falls=True)
     return model
 
 

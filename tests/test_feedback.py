@@ -19,6 +19,7 @@ from rgan.nets.statics import StaticCopula
 from rgan.nets.stepping import Stepper
 from rgan.nets.values import ValueHead
 from rgan.runs.checkpoint import CheckpointStore
+from teaching import teach
 
 SPEC = SequenceSpec(
     steps=12, values=3, masks=(1, 2), statics=(("binary", 1), ("categorical", 3)), condition=2
@@ -69,15 +70,8 @@ def started(seed: int = 0, n: int = 2000, **more: object) -> tuple[FeedbackGener
 
 def taught(seed: int) -> FeedbackGenerator:
     generator, data = started(seed)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=6e-3)
-    for i in range(400):
-        random = torch.Generator().manual_seed(1000 * seed + i)
-        rows = torch.randint(len(data), (64,), generator=random)
-        loss = generator.likelihood(data.take(rows), random).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return generator.eval()
+    teach(generator, data, 400, 6e-3, 1000 * seed)
+    return generator
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -18,6 +18,7 @@ from rgan.transforms.config import TransformConfig
 from rgan.workflow.encoder import Encoder, to_batch
 from rgan.workflow.sampling import load_trained
 from rgan.workflow.trained import Trained
+from teaching import teach
 
 LIKELY = ("--preset", "feedback", *TINY, "--quiet")
 
@@ -46,16 +47,7 @@ def started(data: Sequences) -> Trained:
 
 def trained(data: Sequences, steps: int = 300) -> Trained:
     model = started(data)
-    generator, batch = model.generator.train(), to_batch(model.encoder.encode(data))
-    assert isinstance(generator, FeedbackGenerator)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=5e-3)
-    for i in range(steps):
-        random = torch.Generator().manual_seed(i)
-        rows = torch.randint(len(batch), (64,), generator=random)
-        optimizer.zero_grad()
-        generator.likelihood(batch.take(rows), random).mean().backward()
-        optimizer.step()
-    generator.eval()
+    teach(model.generator, to_batch(model.encoder.encode(data)), steps, 5e-3)
     return model
 
 

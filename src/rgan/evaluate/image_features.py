@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 from rgan.errors import DataError, RganError
 from rgan.evaluate.features import brightness
@@ -31,7 +31,7 @@ from rgan.sequences import Sequences
 
 WEIGHTS = Path(__file__).parent / "assets" / "image_features.safetensors"
 SHA256 = "6045385e001206fbeb8848c62a40148ba1a8e9dbb2fdaf12cc3af318b5dde3ff"
-SIDE, FEATURES, CLASSES, BLOCK, MOST_PIECES = 28, 64, 20, 500, 4
+SIDE, FEATURES, CLASSES, BLOCK, MOST_PIECES = 28, 64, 20, 100, 4
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Floats = NDArray[np.float32]
 
@@ -152,9 +152,13 @@ def image_features(images: Sequences) -> Floats:
     body, found = network().body, []
     for start in range(0, len(images), BLOCK):
         x_N1HW = grey(images[start : start + BLOCK])
+        n = len(x_N1HW)
+        # Always as many at once: for fewer, some processors add up in another order, and an image's
+        # features would depend on how many others there are.
+        x_N1HW = pad(x_N1HW, (0, 0, 0, 0, 0, 0, 0, BLOCK - n))
         views = [body(fit_28(x_N1HW))]
         pieces = [body(piece) for piece in cut_outs(x_N1HW)]
         if pieces:
             views.append(torch.stack(pieces).mean(0))
-        found.append(torch.cat(views, 1).numpy())
+        found.append(torch.cat(views, 1)[:n].numpy())
     return np.concatenate(found)

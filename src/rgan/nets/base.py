@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from rgan.nets.batch import Batch
 from rgan.nets.config import GeneratorConfig
-from rgan.nets.decisions import columns_of, on_lattice, straight_through_step
+from rgan.nets.decisions import (
+    columns_of,
+    on_lattice,
+    straight_through_step,
+    where_observed,
+)
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.whitening import Whitening
 
@@ -145,14 +150,7 @@ class BaseGenerator(nn.Module, ABC):
 
     def _observed(self, masks_NTM: Tensor, valid_NT1: Tensor) -> Tensor:
         """(N, T, F): 1 where a value is, from the masks of the features that have one."""
-        spec = self.spec
-        if len(spec.masks) == spec.values:
-            return masks_NTM
-        observed_NTF = valid_NT1.expand(-1, -1, spec.values)
-        if not spec.masks:
-            return observed_NTF
-        columns = torch.tensor(spec.masks, device=masks_NTM.device)
-        return observed_NTF.index_copy(2, columns, masks_NTM)
+        return where_observed(masks_NTM, valid_NT1, self.spec)
 
     def _hide(self, batch: Batch, logits_NTM: Tensor) -> Batch:
         """Decide on what is observed, and put zero where nothing is."""

@@ -75,6 +75,17 @@ def decide_statics(logits_NS: Tensor, spec: SequenceSpec) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def where_observed(masks_NTM: Tensor, valid_NT1: Tensor, spec: SequenceSpec) -> Tensor:
+    """(N, T, F): 1 where a value is, from the masks of the features that have one."""
+    if len(spec.masks) == spec.values:
+        return masks_NTM
+    observed_NTF = valid_NT1.expand(-1, -1, spec.values)
+    if not spec.masks:
+        return observed_NTF
+    columns = torch.tensor(spec.masks, device=masks_NTM.device)
+    return observed_NTF.index_copy(2, columns, masks_NTM)
+
+
 def columns_of(spec: SequenceSpec, kind: StaticOutput) -> Tensor:
     """(S,) whether a static column belongs to an attribute of this kind."""
     return torch.tensor([k == kind for k, size in spec.statics for _ in range(size)]).bool()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rgan.nets.batch import Batch
+from rgan.nets.decisions import where_observed
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
 
@@ -58,7 +59,7 @@ def augment(
     place_3N = draw("uniform", 3).T
     x_NTD = _rolled(batch, (place_3N[0] * 2 - 1) * chosen_4N[2])
     masks_NTM = x_NTD[..., f:]
-    seen_NTF = _seen(masks_NTM, batch.valid, spec)
+    seen_NTF = where_observed(masks_NTM.detach(), batch.valid[..., None], spec)
     stretch_N1F = torch.exp(STRETCH * factor_NF * chosen_4N[0, :, None])[:, None]
     offset_N1F = (OFFSET * offset_NF * chosen_4N[1, :, None])[:, None]
     values_NTF = x_NTD[..., :f] * stretch_N1F + offset_N1F * seen_NTF
@@ -80,15 +81,6 @@ def _rolled(batch: Batch, by_N: Tensor) -> Tensor:
     steps_1T = torch.arange(batch.x.shape[1], device=batch.x.device)[None]
     source_NT = torch.where(steps_1T < lengths_N1, (steps_1T - by_N1) % lengths_N1, steps_1T)
     return batch.x.gather(1, source_NT[..., None].expand_as(batch.x))
-
-
-def _seen(masks_NTM: Tensor, valid_NT: Tensor, spec: SequenceSpec) -> Tensor:
-    """(N, T, F): 1 where a value is."""
-    seen_NTF = valid_NT[..., None].expand(-1, -1, spec.values)
-    if not spec.masks:
-        return seen_NTF
-    columns = torch.tensor(spec.masks, device=masks_NTM.device)
-    return seen_NTF.index_copy(2, columns, masks_NTM.detach())
 
 
 def _kept(batch: Batch, place_N: Tensor, size_N: Tensor) -> Tensor:
