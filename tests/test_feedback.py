@@ -351,6 +351,10 @@ def test_a_critic_goes_on_where_likelihood_ended(tmp_path: Path) -> None:
             ("generator.feedback=true", "objective.name=likelihood", "gfactor.steer=accuracy"),
             "gfactor.steer=fixed",
         ),
+        (
+            ("generator.feedback=true", "objective.name=likelihood", "train.augment=0.3"),
+            "train.augment=0",
+        ),
     ],
 )
 def test_what_has_no_likelihood_is_refused(

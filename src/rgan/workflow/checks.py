@@ -38,6 +38,12 @@ def check_objective(config: Config) -> None:
             rule="a critic that rests has no balance with the generator",
             repair="--set gfactor.steer=fixed",
         )
+    if config.train.augment:
+        raise ConfigError(
+            f"train.augment is {config.train.augment:g}, and objective.name is likelihood",
+            rule="augmentation is of what a critic sees, and the critic rests",
+            repair="--set train.augment=0",
+        )
 
 
 def check_conditions(names: tuple[str, ...], sequences: Sequences) -> None:
