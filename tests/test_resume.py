@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from command_line import TINY, killed_at_last, rgan, start
+from fault_checks import saved
 from rgan.config import Config, changed, from_sections
 from rgan.errors import DivergedError, RunError
 from rgan.runs.checkpoint import CheckpointStore
@@ -87,10 +88,6 @@ def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def steps_saved(folder: Path) -> int:
-    return max((int(p.name) for p in folder.glob("**/checkpoints/0*")), default=-1)
-
-
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nothing disturbed."""
@@ -104,20 +101,20 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The same, stopped by SIGTERM, gone on with, killed, and gone on with; and what it said."""
     here = tmp_path_factory.mktemp("disturbed")
     with killed_at_last(start(*ICU, cwd=here)) as process:
-        wait_for(process, lambda: steps_saved(here) >= PER_EPOCH)
+        wait_for(process, lambda: saved(here) >= PER_EPOCH)
         process.send_signal(signal.SIGTERM)
         said, complaint = process.communicate(timeout=60)
         assert process.returncode == 1, complaint
         assert "Traceback" not in complaint
-    stopped = steps_saved(here)
+    stopped = saved(here)
     line = next(x for x in said.splitlines() if x.startswith("go on with:"))
     words = shlex.split(line.removeprefix("go on with:"))
     assert words[:3] == ["rgan", "train", "--resume"]
     with killed_at_last(start(*words[1:], cwd=here)) as process:
-        wait_for(process, lambda: steps_saved(here) > stopped + PER_EPOCH)
+        wait_for(process, lambda: saved(here) > stopped + PER_EPOCH)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    killed = steps_saved(here)
+    killed = saved(here)
     assert stopped < killed < STEPS, "killed before the end"
     run = here / words[3]
     answer = rgan("train", "--resume", run)
