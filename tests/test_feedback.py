@@ -156,6 +156,8 @@ def test_a_density_adds_up_to_one(later: bool) -> None:
         head.straight.weight.normal_(0, 0.3)
         for parameter in head.net.parameters():
             parameter.mul_(2)
+        assert head.between is not None
+        head.between.out.normal_(0, 0.2)
     side = torch.linspace(-8, 8, 1601)
     grid = torch.cartesian_prod(side, side)
     n = 20_000
@@ -178,6 +180,27 @@ def test_a_density_adds_up_to_one(later: bool) -> None:
     assert torch.allclose(complete, drawn, atol=1e-5), "also where nothing can be missing"
     assert torch.allclose(gaps[n // 2 :], drawn[n // 2 :], atol=1e-5)
     assert (gaps[: n // 2, 1] - drawn[: n // 2, 1]).abs().mean() > 0.01, "the unseen move nothing"
+
+
+def test_values_of_a_step_know_each_other_beyond_straight_lines() -> None:
+    """The third feature is far from its guess where the first two have the same sign: no line, and
+    no mixture that is chosen for each feature alone, says that."""
+    torch.manual_seed(0)
+    n = 4000
+    values = torch.randn(n, 3)
+    values[:, 2] = torch.where(values[:, 0] * values[:, 1] > 0, 1.5, -1.5) + 0.1 * values[:, 2]
+    head = ValueHead(1, 16, 3, slice(0, 0))
+    x, none = torch.ones(1, n, 1), torch.zeros(1, n, 3)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    for _ in range(400):
+        loss = head.likelihood(x, values[None], none + 1, none, none > 0).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        drawn = head.draw(x[0].T, torch.randn(6, n), None, none[0].T, none[0].T > 0)
+    right = (drawn[0] * drawn[1] > 0) == (drawn[2] > 0)
+    assert right.float().mean() > 0.9, "by chance it is a half"
 
 
 def test_a_guess_finds_what_is_linear() -> None:

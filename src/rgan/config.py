@@ -121,8 +121,8 @@ _FEEDBACK: dict[str, Any] = {
     "stopping.margin": 0.001,
     "train.balance": 0.0,
     "train.batch_size": 64,
-    "train.steps": 6000,
-    "monitor.looks": 40,
+    "train.steps": 12000,
+    "monitor.looks": 80,
     "train.average": 0.99,
 }
 """A generator that reads back what it has made, by likelihood: docs/training.md."""

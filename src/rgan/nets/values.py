@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from rgan.nets.autoregression import Guess
+from rgan.nets.between import Between
 from rgan.nets.stepping import first_of, last_of, linear
 
 NEAR, FAR = 3, 2
@@ -59,6 +60,7 @@ class ValueHead(nn.Module):
             nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, features * 3 * PARTS)
         )
         self.straight = nn.Linear(size, features, bias=False)
+        self.between = Between(size, features, 3 * PARTS) if features > 1 else None
         self.beside = nn.Parameter(torch.zeros(2, features, features))
         self.register_buffer("order", torch.ones(features, features).tril(-1), False)
         parts = {"begin": _BEGIN, "share": _SHARE, "place": _PLACE}
@@ -85,7 +87,11 @@ class ValueHead(nn.Module):
         return self.known + in_units * (self.unit[:, :, None] / self.unit[:, None])
 
     def _mixture(
-        self, plain: Tensor, straight_FN: Tensor, guess_FN: Tensor, later_FN: Tensor
+        self,
+        plain: Tensor,
+        straight_FN: Tensor,
+        guess_FN: Tensor,
+        later_FN: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(K, F, N) logits, means, what softplus makes deviations of, and (2, F, N) the units of
         near and of far parts.
@@ -121,8 +127,12 @@ class ValueHead(nn.Module):
         guess = last + later * (x[..., self.before] @ self.slopes.T)
         flat = (part.flatten(0, -2).T for part in (target, seen, self.straight(x), guess, later))
         target_FN, seen_FN, straight_FN, guess_FN, later_FN = flat
-        plain = self.net(x).unflatten(-1, (self.features, 3, PARTS)).flatten(0, -4)
-        plain = plain.permute(2, 3, 1, 0).contiguous()
+        plain = self.net(x).flatten(0, -2)
+        if self.between is not None:
+            unit_FN = torch.where(later_FN, self.unit[1, :, None], self.unit[0, :, None])
+            away_FN = (target_FN - guess_FN) / unit_FN
+            plain = plain + self.between(x.flatten(0, -2), target_FN, away_FN, seen_FN).flatten(1)
+        plain = plain.unflatten(-1, (self.features, 3, PARTS)).permute(2, 3, 1, 0).contiguous()
         logit, mean, spread, units = self._mixture(plain, straight_FN, guess_FN, later_FN)
         unit = torch.cat([units[:1].expand(NEAR, -1, -1), units[1:].expand(FAR, -1, -1)])
         spread = (FINEST + softplus(spread)) * unit
@@ -154,40 +164,28 @@ class ValueHead(nn.Module):
         logit, mean, spread, units = self._mixture(
             self._plain(hidden_HN), self.straight.weight @ x_IN, guess_FN, later_FN
         )
-        choose_FN, within_FN = noise_KN.chunk(2)
-        share = torch.softmax(logit, 0)
-        chance_FN, below_FN = torch.special.ndtr(choose_FN), share[0].detach()
-        mean_FN, spread_FN, unit_FN = mean[0], spread[0], units[0]
-        for k in range(1, PARTS):
-            beyond_FN = chance_FN > below_FN
-            mean_FN = torch.where(beyond_FN, mean[k], mean_FN)
-            spread_FN = torch.where(beyond_FN, spread[k], spread_FN)
-            if k == NEAR:
-                unit_FN = torch.where(beyond_FN, units[1], unit_FN)
-            below_FN = below_FN + share[k].detach()
-        own_FN = mean_FN + (FINEST + softplus(spread_FN)) * unit_FN * within_FN
-        return self._moved(own_FN, guess_FN, seen_FN, later_FN)
-
-    def _moved(
-        self, own_FN: Tensor, guess_FN: Tensor, seen_FN: Tensor | None, later_FN: Tensor
-    ) -> Tensor:
-        """(F, N) each moved by how far those before it are from their guesses."""
-        beside_2FF = self._beside
-        if seen_FN is None:  # then all have a value before, or none has
-            eye_FF = torch.eye(self.features, device=own_FN.device)
-            beside_FF = torch.where(later_FN[0, 0], beside_2FF[1], beside_2FF[0])
-            away_FN = torch.linalg.solve_triangular(
-                eye_FF - beside_FF, own_FN - guess_FN, upper=False, unitriangular=True
-            )
-            return guess_FN + away_FN
-        moved, shift_2FN = [], own_FN.new_zeros(2, *own_FN.shape)
+        scale = torch.cat([units[:1].expand(NEAR, -1, -1), units[1:].expand(FAR, -1, -1)])
+        chance_FN = torch.special.ndtr(noise_KN[: self.features])
+        within_FN = noise_KN[self.features :]
+        sums_HN = None if self.between is None else self.between.begin(x_IN)
+        beside_2FF, shift_2FN = self._beside, guess_FN.new_zeros(2, *guess_FN.shape)
+        values = []
         for j in range(self.features):
-            value_N = own_FN[j] + torch.where(later_FN[j], shift_2FN[1, 0], shift_2FN[0, 0])
-            away_N = (value_N - guess_FN[j]) * seen_FN[j]
-            slopes_2F1 = beside_2FF[:, j + 1 :, j, None]
-            shift_2FN = torch.addcmul(shift_2FN[:, 1:], slopes_2F1, away_N)
-            moved.append(value_N)
-        return torch.stack(moved)
+            parts = torch.stack([logit[:, j], mean[:, j], spread[:, j]])
+            if self.between is not None:
+                moved = self.between.part(sums_HN, j).unflatten(0, (3, PARTS))
+                parts = parts + torch.stack([moved[0], moved[1] * scale[:, j], moved[2]])
+            own_N = _drawn(*parts, scale[:, j], chance_FN[j], within_FN[j])
+            value_N = own_N + torch.where(later_FN[j], shift_2FN[1, 0], shift_2FN[0, 0])
+            away_N = value_N - guess_FN[j]
+            if seen_FN is not None:
+                away_N = away_N * seen_FN[j]
+            shift_2FN = torch.addcmul(shift_2FN[:, 1:], beside_2FF[:, j + 1 :, j, None], away_N)
+            if self.between is not None and len(values) < self.features - 1:
+                score_N = value_N if seen_FN is None else value_N * seen_FN[j]
+                sums_HN = self.between.after(sums_HN, j, score_N, away_N / units[0, j])
+            values.append(value_N)
+        return torch.stack(values)
 
     def _plain(self, hidden_HN: Tensor) -> Tensor:
         """(3, K, F, N) from the network's last layer, whose weights stand in another order: they
@@ -197,3 +195,18 @@ class ValueHead(nn.Module):
         bias_P = last.bias.unflatten(0, sizes).permute(1, 2, 0).flatten()
         plain_PN = torch.addmm(bias_P[:, None], weight_PH, hidden_HN)
         return plain_PN.unflatten(0, (3, PARTS, self.features))
+
+
+def _drawn(
+    logit_KN: Tensor,
+    mean_KN: Tensor,
+    spread_KN: Tensor,
+    unit_KN: Tensor,
+    chance_N: Tensor,
+    within_N: Tensor,
+) -> Tensor:
+    """(N,) from a mixture: one part by ``chance_N``, uniform, and within it by a normal number."""
+    below_KN = torch.softmax(logit_KN.detach(), 0).cumsum(0)[:-1]
+    part_1N = (below_KN < chance_N).sum(0, keepdim=True)
+    mean_N, spread_N, unit_N = (x.gather(0, part_1N)[0] for x in (mean_KN, spread_KN, unit_KN))
+    return mean_N + (FINEST + softplus(spread_N)) * unit_N * within_N
