@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -24,11 +23,11 @@ from rgan.nets.labels import LabelReader
 from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
 from rgan.nets.levels import LevelCode, LevelHead
 from rgan.nets.past import Past, history
-from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, to_normal
+from rgan.nets.quantiles import at_steps, fit_tables, from_normal, straight_table, to_normal
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.statics import StaticCopula
-from rgan.nets.stepping import Stepper, linear
+from rgan.nets.stepping import State, Stepper, first_state, linear
 from rgan.nets.together import MaskHead
 from rgan.nets.values import ValueHead
 
@@ -84,10 +83,7 @@ class FeedbackGenerator(BaseGenerator):
         random = torch.Generator().manual_seed(0)
         noise_NTF = torch.rand(batch.x[..., :f].shape, generator=random).to(batch.x.device)
         values_NTF = self._spread(batch.x[..., :f], noise_NTF).double()
-        for j in range(f):
-            column = values_NTF[..., j][seen_NTF[..., j]].cpu().numpy()
-            # numpy's, as torch's refuses more than 16 million numbers
-            self.table[j] = torch.from_numpy(np.quantile(column, shares().numpy()))
+        fit_tables(self.table, values_NTF, seen_NTF)
         self.labels.fit(self._scores(batch.x[..., :f]), seen_NTF, batch)
         self.statics.fit(replace(batch, condition=self.labels.hidden(batch.condition)))
         self._guess(values_NTF, seen_NTF, batch)
@@ -258,14 +254,11 @@ class FeedbackGenerator(BaseGenerator):
         """An LSTM's state has two parts, a GRU's one."""
         return 2 if self.config.cell == "lstm" else 1
 
-    def _begin(self, row_NR: Tensor) -> tuple[Tensor, Tensor] | Tensor | None:
+    def _begin(self, row_NR: Tensor) -> State | None:
         """The recurrence's first state."""
         if self.first is None:
             return None
-        sizes = (self._parts * self.config.layers, self.config.hidden)
-        parts = self.first(row_NR).unflatten(1, sizes).transpose(0, 1).chunk(self._parts)
-        hidden_LNH = torch.tanh(parts[0]).contiguous()
-        return hidden_LNH if self._parts == 1 else (hidden_LNH, parts[1].contiguous())
+        return first_state(self.first(row_NR), self.config.layers, self._parts)
 
     def _inputs(
         self, past: Past, masks_NTM: Tensor, row_NR: Tensor, lengths_N: Tensor, last_NTL: Tensor
