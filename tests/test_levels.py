@@ -313,3 +313,52 @@ def test_from_a_table_to_a_table(tmp_path: Path, preset: str) -> None:
     assert is_nominal(load(DataConfig(source=str(tmp_path / "s.npz"))).layout, "rhythm")
     shown = rgan("runs", "show", run, "--architecture")
     assert shown.code == 0 and ("generator.levels.net.0" in shown.out) == (preset == "feedback")
+
+
+# -- filled in -------------------------------------------------------------------------------
+
+
+def beats(n: int, seed: int) -> pl.DataFrame:
+    """A wave, and which third of its cycle it is in; a fourth of both is missing."""
+    rng = np.random.default_rng(seed)
+    angle_NT = rng.uniform(0, 6, (n, 1)) + np.arange(12) / 3
+    third_NT = (angle_NT // (2 * np.pi / 3)).astype(int) % 3
+    columns = {
+        "id": np.repeat(np.arange(n), 12),
+        "t": np.tile(np.arange(12), n),
+        "hr": np.round(80 + 15 * np.sin(angle_NT) + rng.normal(0, 1, (n, 12)), 1).ravel(),
+        "phase": np.array(["fill", "hold", "drain"])[third_NT].ravel(),
+    }
+    frame = pl.DataFrame(columns)
+    gaps = {name: pl.Series(rng.random(len(frame)) < 0.25) for name in ("hr", "phase")}
+    return frame.with_columns(
+        [pl.when(~gap).then(pl.col(name)).alias(name) for name, gap in gaps.items()]
+    )
+
+
+def test_gaps_are_filled_with_levels_and_scored_by_how_many_are_wrong(tmp_path: Path) -> None:
+    """ "hold" stands between the two others by its code only. Of single hidden levels the fit gets
+    about .07 wrong (three seeds), forward-fill .17 and the most frequent level .6."""
+    beats(300, 0).write_csv(tmp_path / "train.csv")
+    gaps = beats(60, 1)
+    gaps.write_csv(tmp_path / "new.csv")
+    words = ("--id", "id", "--time", "t", "--category", "phase=fill|hold|drain", "--epochs", 1)
+    small = (*words, *TINY, "--set", "train.check_memory=false", "--runs", tmp_path / "runs", "-q")
+    done = rgan("train", tmp_path / "train.csv", *small)
+    assert done.code == 0, done.err
+    (run,) = (tmp_path / "runs").iterdir()
+    out = tmp_path / "out.csv"
+    filled = rgan("impute", run, tmp_path / "new.csv", "-o", out, "--steps", 300, "-q")
+    assert filled.code == 0, filled.err
+    after = pl.read_csv(out)
+    assert set(after["phase"]) == {"fill", "hold", "drain"}
+    kept = gaps["phase"].is_not_null()
+    assert after["phase"].filter(kept).equals(gaps["phase"].filter(kept))
+    scored = rgan("impute", run, tmp_path / "new.csv", "--score", "random:0.1", "-q")
+    assert scored.code == 0 and "phase: share of wrong levels: rgan" in scored.out, scored.err
+    found = json.loads((run / "imputation.json").read_text())
+    assert list(found["features"]) == ["hr"], "errors in deviations are those of numbers"
+    wrong = found["wrong"]["phase"]
+    assert wrong["rgan"] < wrong["forward-fill"] < wrong["mean"] and "MICE" not in wrong
+    refused = rgan("impute", run, tmp_path / "new.csv", "--score", "feature:phase", "-q")
+    assert refused.code == 2 and "without an order" in refused.err
