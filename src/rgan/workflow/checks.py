@@ -9,7 +9,7 @@ import numpy as np
 from rgan.config import Config
 from rgan.data.split import Splits
 from rgan.errors import ConfigError, DataError, nearest
-from rgan.layouts import is_nominal
+from rgan.layouts import is_nominal, levels_of
 from rgan.objectives.losses import OBJECTIVES
 from rgan.sequences import Sequences
 from rgan.train.gfactor import make_controller
@@ -58,6 +58,7 @@ def level_note(config: Config, packer: Packer) -> str:
         f'"{name}"'
         for f, name in enumerate(packer.feature_names)
         if is_nominal(packer.layout, name) and f not in drawn
+        if len(levels_of(packer.layout, name)) > 2  # else nothing lies between
     ]
     if not names:
         return ""
