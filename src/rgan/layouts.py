@@ -49,6 +49,7 @@ class TableLayout:
         gap: the feature that holds the time since the row above, where rows are events; "" on a
             grid.
         levels: of features that are categories: {feature: {code: name}}.
+        nominal: the categories whose levels have no order.
     """
 
     id: str = "id"
@@ -58,6 +59,8 @@ class TableLayout:
     dtypes: dict[str, str] = field(default_factory=dict)
     gap: str = ""
     levels: Levels = field(default_factory=dict)
+    # not in repr, which fingerprints of data without one are made of
+    nominal: tuple[str, ...] = field(default=(), repr=False)
     kind: Literal["table"] = "table"
 
 
@@ -182,9 +185,17 @@ def levels_of(layout: Layout, feature: str) -> dict[int, str]:
     return {int(code): name for code, name in levels.get(feature, {}).items()}
 
 
+def is_nominal(layout: Layout, feature: str) -> bool:
+    """Whether a feature is a category whose levels have no order."""
+    return isinstance(layout, TableLayout) and feature in layout.nominal
+
+
 def layout_to_dict(layout: Layout) -> dict[str, Any]:
     """A layout as plain JSON data."""
-    return asdict(layout)
+    fields = asdict(layout)
+    if not fields.get("nominal", True):  # as versions before wrote it, and read it
+        del fields["nominal"]
+    return fields
 
 
 def layout_from_dict(data: dict[str, Any]) -> Layout:
@@ -202,6 +213,8 @@ def layout_from_dict(data: dict[str, Any]) -> Layout:
     fields = dict(data)
     if fields.get("patch") is not None:
         fields["patch"] = tuple(fields["patch"])
+    if "nominal" in fields:
+        fields["nominal"] = tuple(fields["nominal"])
     try:
         layout: Layout = kinds[fields.pop("kind")](**fields)
     except (KeyError, TypeError) as error:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rgan.errors import DataError
-from rgan.layouts import ArrayLayout, ImageLayout, Layout
+from rgan.layouts import ArrayLayout, ImageLayout, Layout, is_nominal
 
 StaticKind = Literal["continuous", "binary", "categorical"]
 
@@ -234,6 +234,8 @@ class Sequences:
         """SHA-256 over shapes, names, values, masks, lengths, labels and static, as hex."""
         digest = hashlib.sha256()
         digest.update(repr((self.values.shape, self.feature_names, self.layout)).encode())
+        nominal = [name for name in self.feature_names if is_nominal(self.layout, name)]
+        digest.update("\x1f".join(nominal).encode())
         arrays = (np.nan_to_num(self.values), self.observed, self.lengths, self.static)
         for array in arrays:
             if array is not None:

@@ -198,6 +198,9 @@ def _summary(sequences: Sequences, output: str, draws: int, each: bool) -> None:
         )
 
 
+_LEVEL_WAYS = {"mean": "most frequent level"}
+
+
 def _print_score(found: FillScore, figure: Path, quiet: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -217,6 +220,9 @@ def _print_score(found: FillScore, figure: Path, quiet: bool) -> None:
     for way, errors in found.errors.items():
         table.add_row(way, *(f"{value:.3f}" for value in (errors.mae, errors.rmse, errors.crps)))
     Console().print(table)
+    for name, wrong in found.wrong.items():
+        told = ", ".join(f"{_LEVEL_WAYS.get(w, w)} {share:.3f}" for w, share in wrong.items())
+        typer.echo(f"not in the table, {name}: share of wrong levels: {told}")
     for way, why in found.skipped.items():
         typer.echo(f"not computed: {way}: {why}")
     if not quiet:

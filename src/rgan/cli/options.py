@@ -62,7 +62,8 @@ Bin = Annotated[
 Category = Annotated[
     list[str] | None,
     typer.Option(
-        help="Feature of text, its levels in order: 'rhythm=sinus<paced'.", rich_help_panel=_LONG
+        help="Feature of text: 'pain=no<some' (in order), 'rhythm=sinus|paced' (in none).",
+        rich_help_panel=_LONG,
     ),
 ]
 Label = Annotated[str | None, typer.Option(help="Column of the label.", rich_help_panel=_LONG)]

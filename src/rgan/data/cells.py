@@ -48,7 +48,7 @@ def fill(
     levels = roles.levels
     for index, name in enumerate(names):
         if name in levels:
-            numbers_R, seen_R = _codes(table, name, levels[name])
+            numbers_R, seen_R = _codes(table, name, levels[name], name in roles.nominal)
         else:
             numbers_R, seen_R = _numbers(table, name, roles.nan)
             seen_R, note = _judged(name, numbers_R, seen_R, roles.judge)
@@ -72,9 +72,9 @@ def _judged(
 
 
 def _codes(
-    table: Table, name: str, levels: tuple[str, ...]
+    table: Table, name: str, levels: tuple[str, ...], nominal: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(R,) the place of each level in the order of levels, and which cells hold one."""
+    """(R,) the place of each level among the levels, and which cells hold one."""
     column = table.columns[name]
     gone_R = column.missing | is_nan(column)
     codes = {level: float(code) for code, level in enumerate(levels)}
@@ -87,7 +87,9 @@ def _codes(
             f'{table.where(row)}, column "{name}" is "{texts[row][:40]}" '
             f"({int(bad_R.sum())} cells with an unknown level)",
             rule=f"one of {', '.join(levels)}, as --category says",
-            reason="a level that was not named has no place in the order of levels",
+            reason="a level that was not named may be a slip of the pen"
+            if nominal
+            else "a level that was not named has no place in the order of levels",
             repair="name it in --category, or mend the cell",
         )
     return np.where(gone_R, 0.0, code_R), ~gone_R
@@ -130,8 +132,11 @@ def _not_numbers(table: Table, name: str, column: Column) -> DataError:
         {text for text, gone in zip(column.values, column.missing, strict=True) if not gone}
     )
     if len(known) <= MOST_LEVELS and len(bad) + int(column.missing.sum()) == table.rows:
-        line = shlex.quote(f"{name}={'<'.join(known)}")
-        repair = f"--category {line}, with the levels in their order; " + repair
+        ordered, free = (shlex.quote(f"{name}={mark.join(known)}") for mark in "<|")
+        repair = (
+            f"--category {ordered}, with the levels in their order, or --category {free}, if they "
+            f"have none; {repair}"
+        )
     return DataError(
         f'{table.where(row)}, column "{name}" is "{column.values[row]}" '
         f"({len(bad)} of {table.rows} cells are no numbers)",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import shlex
+from typing import Literal, NamedTuple
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -51,7 +52,8 @@ class DataConfig:
     bins; each event is a step and has the time since the one before it as a feature."""
 
     category: tuple[str, ...] = ()
-    """Feature columns of text, each with its levels in order: "rhythm=sinus<paced<AF"."""
+    """Feature columns of text, each with its levels: in order "pain=none<some<severe", or without
+    one "rhythm=sinus|paced|AF"."""
 
     implausible: Literal["auto", "keep", "missing", "error"] = "auto"
     """Known vitals outside their possible range: kept, taken as not measured, or refused; counted
@@ -152,24 +154,47 @@ class DataConfig:
             )
 
 
-def parse_category(text: str) -> tuple[str, tuple[str, ...]]:
-    """(column, its levels in order) of "rhythm=sinus<paced<AF".
+class CategoryText(NamedTuple):
+    """What an entry of ``data.category`` says.
+
+    Args:
+        name: the column.
+        levels: in order, or as they came.
+        nominal: whether they have no order.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    nominal: bool = False
+
+
+def parse_category(text: str) -> CategoryText:
+    """Column and levels of "pain=none<some<severe", or, without an order, "rhythm=sinus|paced|AF".
 
     Raises:
-        ConfigError: no column, fewer than two levels, or a level twice.
+        ConfigError: no column, fewer than two levels, a level twice, or both marks.
 
-    >>> parse_category("rhythm=sinus<paced")
-    ('rhythm', ('sinus', 'paced'))
+    >>> parse_category("rhythm=sinus|paced")
+    CategoryText(name='rhythm', levels=('sinus', 'paced'), nominal=True)
     """
     name, _, rest = text.partition("=")
-    levels = tuple(level.strip() for level in rest.split("<"))
+    if "<" in rest and "|" in rest:
+        raise ConfigError(
+            f'data.category has "{text}", with < and | in it',
+            rule="< between all levels of a column, or | between all of them",
+            reason="< says that levels have an order, and | that they have none",
+            repair=f"--category {shlex.quote(text.replace('<', '|'))}",
+        )
+    mark = "|" if "|" in rest else "<"
+    levels = tuple(level.strip() for level in rest.split(mark))
     if not name.strip() or len(levels) < 2 or len(set(levels)) < len(levels) or "" in levels:
         raise ConfigError(
             f'data.category has "{text}"',
-            rule="a column, =, and at least two levels in order with < between them, each once",
-            repair="--category 'rhythm=sinus<paced<AF'",
+            rule="a column, =, and at least two levels, each once, with < between them where they "
+            "have an order and | where they have none",
+            repair="--category 'pain=none<some<severe' or --category 'rhythm=sinus|paced|AF'",
         )
-    return name.strip(), levels
+    return CategoryText(name.strip(), levels, mark == "|")
 
 
 def parse_size(text: str, what: str = "size") -> tuple[int, int] | None:

@@ -47,7 +47,8 @@ def from_frame(
         nan: what NaN in polars means: "error" or "missing".
         step: bin width for times on no grid, in hours for timestamps; 0 infers the grid.
         bin: what stands for the values of a bin; "gaps" makes each row a step.
-        category: columns of text with their levels in order, "rhythm=sinus<paced".
+        category: columns of text with their levels, in order "pain=none<some<severe" or without
+            one "rhythm=sinus|paced|AF".
 
     Raises:
         DataError: not a pandas or polars frame, or a cell breaks a rule.

@@ -29,7 +29,12 @@ class Roles:
     @property
     def levels(self) -> dict[str, tuple[str, ...]]:
         """The levels of the columns that are categories."""
-        return dict(parse_category(entry) for entry in self.category)
+        return {found.name: found.levels for found in map(parse_category, self.category)}
+
+    @property
+    def nominal(self) -> tuple[str, ...]:
+        """The columns that are categories without an order."""
+        return tuple(found.name for found in map(parse_category, self.category) if found.nominal)
 
     @property
     def named(self) -> list[str]:

@@ -87,7 +87,7 @@ def _read_frame(path: Path, config: DataConfig) -> Any:
         name = doubled[0].split("_duplicated_")[0]
         raise DataError(f'the column "{name}" occurs twice', rule="column names are unique")
     plain = {config.id, config.label, config.subject, *config.static}
-    plain |= {parse_category(entry)[0] for entry in config.category}
+    plain |= {parse_category(entry).name for entry in config.category}
     texts = [n for n in names if frame.schema[n] == pl.String and n not in plain]
     return frame.with_columns([_times(frame[name]) for name in texts])
 
@@ -182,6 +182,7 @@ def _layout(table: Table, roles: Roles, container: str, gap: str) -> TableLayout
         dtypes=kinds,
         gap=gap,
         levels=levels,
+        nominal=roles.nominal if levels else (),
     )
 
 

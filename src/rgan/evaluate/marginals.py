@@ -5,15 +5,18 @@ Shape letters: N sequences, T steps, F features, A static attributes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rgan.evaluate.comparable import check_comparable
 from rgan.evaluate.scale import Scale
 from rgan.evaluate.trial import About, Measure, Metric, Trial, Unscorable, register
+from rgan.layouts import is_nominal
 from rgan.sequences import Sequences
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 
 def distances_1d(x: Floats, y: Floats) -> tuple[float, float]:
@@ -32,10 +35,21 @@ def distances_1d(x: Floats, y: Floats) -> tuple[float, float]:
     return float((gap[:-1] * np.diff(grid)).sum()), float(gap.max())
 
 
+def total_variation(x: Floats, y: Floats) -> float:
+    """½ Σ |p - q|, p and q the shares of each level.
+
+    >>> total_variation(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 2.0]))
+    0.5
+    """
+    levels = np.union1d(x, y)
+    return sum(abs(float((x == k).mean() - (y == k).mean())) for k in levels) / 2
+
+
 def marginal_distances(
     real: Sequences, synthetic: Sequences, *, scale: Scale | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Wasserstein-1 (in real standard deviations) and KS distance of each feature's values.
+    """Wasserstein-1 (in real standard deviations) and KS distance of each feature's values; of a
+    category without an order, whose codes mean nothing, total variation in place of both.
 
     Observed values of all steps are pooled. Features that one of the sets never observes are left
     out: the missingness shows them.
@@ -51,12 +65,13 @@ def marginal_distances(
     scale = scale or Scale.of(real)
     out = {}
     for f, name in enumerate(real.feature_names):
-        x, y = (
-            (s.values[:, :, f][s.observed[:, :, f]] - scale.mean_F[f]) / scale.std_F[f]
-            for s in (real, synthetic)
-        )
-        if len(x) and len(y):
-            out[name] = distances_1d(x, y)
+        x, y = (s.values[:, :, f][s.observed[:, :, f]] for s in (real, synthetic))
+        if not len(x) or not len(y):
+            continue
+        if is_nominal(real.layout, name):
+            out[name] = (total_variation(x, y),) * 2
+        else:
+            out[name] = distances_1d(*((z - scale.mean_F[f]) / scale.std_F[f] for z in (x, y)))
     return out
 
 
@@ -83,9 +98,7 @@ def static_distances(real: Sequences, synthetic: Sequences) -> dict[str, float]:
         if info.kind == "continuous":
             out[info.name] = distances_1d(x, y)[0] / (x.std() or 1.0)
         else:
-            codes = np.union1d(x, y)
-            gaps = [abs(float((x == c).mean() - (y == c).mean())) for c in codes]
-            out[info.name] = sum(gaps) / 2
+            out[info.name] = total_variation(x, y)
     return out
 
 

@@ -1,15 +1,14 @@
 """A generator that reads back what it has made, so that the likelihood of data is known.
 
 Shape letters: N sequences, T steps, F features, M masks, S static and C condition columns,
-R = S + C, I inputs of the recurrence, H its states, K parts of a mixture. While it draws, sequences
-stand last, as in ``stepping``.
+R = S + C, I inputs of the recurrence, H its states, K parts of a mixture, L levels of features that
+have few. While it draws, sequences stand last, as in ``stepping``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -22,12 +21,13 @@ from rgan.nets.decisions import on_lattice
 from rgan.nets.ending import EndingHead, Ends
 from rgan.nets.labels import LabelReader
 from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
+from rgan.nets.levels import LevelCode, LevelHead
 from rgan.nets.past import Past, history
-from rgan.nets.quantiles import at_steps, from_normal, shares, straight_table, to_normal
+from rgan.nets.quantiles import at_steps, fit_tables, from_normal, straight_table, to_normal
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.statics import StaticCopula
-from rgan.nets.stepping import Stepper, linear
+from rgan.nets.stepping import State, Stepper, first_state, linear
 from rgan.nets.together import MaskHead
 from rgan.nets.values import ValueHead
 
@@ -40,7 +40,8 @@ class FeedbackGenerator(BaseGenerator):
 
     At a step it first decides what is observed, one feature after the other in the light of those
     before (a fully visible sigmoid belief network, Neal 1992), then draws values as mixtures of
-    normal distributions in normal scores, likewise in the light of those before. So every sequence
+    normal distributions in normal scores, likewise in the light of those before; before these, the
+    levels of features that have few, by softmax (``LevelHead``). So every sequence
     has a likelihood, which ``likelihood`` gives and a training can maximise; and what is drawn is a
     function of noise with a slope, by which a critic can teach it too.
 
@@ -54,7 +55,9 @@ class FeedbackGenerator(BaseGenerator):
         f, m, ends = spec.values, len(spec.masks), int(spec.variable_length)
         super().__init__(spec, config, NoiseSizes(spec.static + spec.classes, 2 * f, m + ends, 0))
         row = spec.static + spec.condition
-        size = (6 if m else 4) * f + m + row + POSITION_CHANNELS
+        self.code = LevelCode(spec.levels, f)
+        few = self.code.size
+        size = (6 if m else 4) * f + m + row + POSITION_CHANNELS + few
         h = config.hidden
         self.statics = StaticCopula(spec)
         self.labels = LabelReader(spec)
@@ -63,28 +66,30 @@ class FeedbackGenerator(BaseGenerator):
         kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
         self.masks = MaskHead(h + size, h, spec.steps, spec.masks) if m else None
-        self.values = ValueHead(h + size + m, h, f, slice(h, h + 2 * f))
-        self.ending = EndingHead(h + size + m + 4 * f, h, spec) if ends else None
+        self.levels = LevelHead(h + size + m, h, self.code) if few else None
+        free, before = self.code.free, slice(h, h + 2 * f)
+        self.values = ValueHead(h + size + m + few, h, free, before) if free else None
+        self.ending = EndingHead(h + size + m + 4 * f + 2 * few, h, spec) if ends else None
         self.register_buffer("table", straight_table(f))
         self._add_lattice()
 
     @torch.no_grad()
     def start(self, batch: Batch) -> None:
         """Fit the tables of normal scores, the label's reader, the static attributes, the linear
-        guess, and how often features are measured again."""
+        guess, how often levels follow each other and how often features are measured again."""
         f = self.spec.values
         valid_NT1 = batch.valid[..., None]
         seen_NTF = self._observed(batch.x[..., f:], valid_NT1) > 0.5
         random = torch.Generator().manual_seed(0)
         noise_NTF = torch.rand(batch.x[..., :f].shape, generator=random).to(batch.x.device)
         values_NTF = self._spread(batch.x[..., :f], noise_NTF).double()
-        for j in range(f):
-            column = values_NTF[..., j][seen_NTF[..., j]].cpu().numpy()
-            # numpy's, as torch's refuses more than 16 million numbers
-            self.table[j] = torch.from_numpy(np.quantile(column, shares().numpy()))
+        fit_tables(self.table, values_NTF, seen_NTF)
         self.labels.fit(self._scores(batch.x[..., :f]), seen_NTF, batch)
         self.statics.fit(replace(batch, condition=self.labels.hidden(batch.condition)))
         self._guess(values_NTF, seen_NTF, batch)
+        if self.levels is not None:
+            hot_NTL = self.code.hot(batch.x[..., :f], seen_NTF)
+            self.levels.fit(hot_NTL, self.code.before(hot_NTL))
         if self.masks is not None:
             past = history(torch.zeros_like(batch.x[..., :f]), seen_NTF.float())
             self.masks.hazards.fit(past.age, batch.x[..., f:], batch.valid)
@@ -93,14 +98,16 @@ class FeedbackGenerator(BaseGenerator):
             self.ending.start(batch.lengths, label_NK)
 
     def _guess(self, values_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> None:
-        """Start the values from a linear guess."""
+        """Start the values from a linear guess, which levels have no part in."""
+        if self.values is None:
+            return
         few = slice(max(1, ROWS // self.spec.steps))
         past = history(self._scores(batch.x[few, :, : self.spec.values]), seen_NTF[few].float())
-        before = torch.cat([past.score, past.change], dim=2)
+        before = [part.index_fill(2, self.code.columns, 0.0) for part in (past.score, past.change)]
         target_NTF = self._scores(values_NTF[few])
-        parts = (before, past.score, target_NTF, seen_NTF[few], past.known)
+        parts = map(self._free, (past.score, target_NTF, seen_NTF[few], past.known))
         valid = batch.valid[few] > 0.5
-        self.values.start(fit(*(part[valid] for part in parts)))
+        self.values.start(fit(*(part[valid] for part in (torch.cat(before, dim=2), *parts))))
 
     def likelihood(
         self, real: Batch, random: torch.Generator, share: Share | None = None
@@ -121,8 +128,10 @@ class FeedbackGenerator(BaseGenerator):
             score_NTF = self._scores(real.x[..., :f])
             target_NTF = self._scores(self._spread(real.x[..., :f], noise_NTF))
             past = history(score_NTF, seen_NTF)
+            hot_NTL = self.code.hot(real.x[..., :f], seen_NTF)
+            last_NTL = self.code.before(hot_NTL)
         row_NR = torch.cat([real.static, self.labels.hidden(real.condition)], dim=1)
-        x_NTI = self._inputs(past, masks_NTM, row_NR, real.lengths)
+        x_NTI = self._inputs(past, masks_NTM, row_NR, real.lengths, last_NTL)
         states_NTH, _ = self.recurrence(silu(self.read(x_NTI)), self._begin(row_NR))
         leave = self.config.dropout if self.training else 0.0
         if leave:
@@ -134,11 +143,16 @@ class FeedbackGenerator(BaseGenerator):
             if self.masks is not None:
                 loss_NT = self.masks.likelihood(seen_NTK, masks_NTM, past.age)
             seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
-            values = (target_NTF, seen_NTF, past.score, past.known)
-            loss_NT = loss_NT + self.values.likelihood(seen_NTK, *values)
+            if self.levels is not None:
+                loss_NT = loss_NT + self.levels.likelihood(seen_NTK, hot_NTL, last_NTL)
+                seen_NTK = torch.cat([seen_NTK, hot_NTL], dim=2)
+            if self.values is not None:
+                values = map(self._free, (target_NTF, seen_NTF, past.score, past.known))
+                loss_NT = loss_NT + self.values.likelihood(seen_NTK, *values)
             if self.ending is None:
                 return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
-            after_NTK = torch.cat([seen_NTK, *past.next(score_NTF, seen_NTF).inputs()], dim=2)
+            known = past.next(score_NTF, seen_NTF).inputs()
+            after_NTK = torch.cat([seen_NTK, *known, self.code.after(hot_NTL, last_NTL, 2)], dim=2)
             label_NK = self.labels.hidden(real.condition)[:, : self.spec.classes]
             loss_NT = loss_NT + self.ending.likelihood(after_NTK, real.lengths, label_NK)
             return self.ending.per_step(loss_NT * real.valid)
@@ -165,10 +179,11 @@ class FeedbackGenerator(BaseGenerator):
             torch.zeros_like(chance_TMN[0, : len(spec.masks)]),
         )
         past, seen_FN = Past.none(zero_FN), torch.ones_like(zero_FN)
+        hot_LN = last_LN = normal_TEN.new_zeros(self.code.size, len(row_NR))
         whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []
         for t in range(spec.steps):
-            x_IN = torch.cat([*self._known(past), masks_MN, row_NR.T, place_TPN[t]])
+            x_IN = torch.cat([*self._known(past), masks_MN, row_NR.T, place_TPN[t], last_LN])
             known_KN = torch.cat([recur(silu(linear(self.read, x_IN))), x_IN])
             if self.masks is not None:
                 chance_MN = chance_TMN[t, : len(masks_MN)]
@@ -176,14 +191,18 @@ class FeedbackGenerator(BaseGenerator):
                 known_KN = torch.cat([known_KN, masks_MN])
                 seen_FN = self._observed(masks_MN.T[None], whole_1N1)[0].T
             with full_precision(known_KN.device):
-                gaps_FN = None if self.masks is None else seen_FN
-                last = (past.score, past.known)
-                u_FN = self.values.draw(full(known_KN), normal_TEN[t], gaps_FN, *last)
-                values_NF = from_normal(u_FN.T.clamp(-LIMIT, LIMIT), self.table)
-                values_NF = on_lattice(values_NF, self.lattice)
+                known_KN = full(known_KN)
+                if self.levels is not None:
+                    columns_J = self.code.columns
+                    lot = (normal_TEN[t][columns_J], seen_FN[columns_J], last_LN)
+                    hot_LN = self.levels.draw(known_KN, *lot)
+                    known_KN = torch.cat([known_KN, hot_LN])
+                    last_LN = self.code.after(hot_LN, last_LN, 0)
+                free_FN = self._draw_free(known_KN, normal_TEN[t], seen_FN, past)
+                values_NF = self.code.values(hot_LN, free_FN).T
                 past = past.next(self._scores(values_NF).T, seen_FN)
                 if self.ending is not None:
-                    after_KN = torch.cat([full(known_KN), *past.inputs()])
+                    after_KN = torch.cat([known_KN, *past.inputs(), last_LN])
                     ends.after(after_KN, chance_TMN[t, -1])
             columns.append(values_NF.T)
             masks.append(masks_MN)
@@ -198,6 +217,27 @@ class FeedbackGenerator(BaseGenerator):
         score_NTF = self._scores(values_NTF)
         normal_NK = noise.whole[:, spec.static :]
         return replace(batch, condition=self.labels(normal_NK, score_NTF, seen_NTF, batch))
+
+    def _draw_free(
+        self, known_KN: Tensor, normal_EN: Tensor, seen_FN: Tensor, past: Past
+    ) -> Tensor | None:
+        """(F, N) values of the features without levels, where there are any."""
+        if self.values is None:
+            return None
+        table, lattice = self.table, self.lattice
+        parts = [seen_FN, past.score, past.known]
+        if self.levels is not None:
+            others = self.code.others
+            table, lattice = table[others], lattice[:, others]
+            parts = [part[others] for part in parts]
+            normal_EN = torch.cat([part[others] for part in normal_EN.chunk(2)])
+        gaps_FN = None if self.masks is None else parts[0]
+        u_FN = self.values.draw(known_KN, normal_EN, gaps_FN, *parts[1:])
+        return on_lattice(from_normal(u_FN.T.clamp(-LIMIT, LIMIT), table), lattice).T
+
+    def _free(self, part: Tensor) -> Tensor:
+        """(..., F) of the features without levels."""
+        return part if self.levels is None else part.index_select(-1, self.code.others)
 
     @property
     def reads_labels(self) -> bool:
@@ -214,22 +254,22 @@ class FeedbackGenerator(BaseGenerator):
         """An LSTM's state has two parts, a GRU's one."""
         return 2 if self.config.cell == "lstm" else 1
 
-    def _begin(self, row_NR: Tensor) -> tuple[Tensor, Tensor] | Tensor | None:
+    def _begin(self, row_NR: Tensor) -> State | None:
         """The recurrence's first state."""
         if self.first is None:
             return None
-        sizes = (self._parts * self.config.layers, self.config.hidden)
-        parts = self.first(row_NR).unflatten(1, sizes).transpose(0, 1).chunk(self._parts)
-        hidden_LNH = torch.tanh(parts[0]).contiguous()
-        return hidden_LNH if self._parts == 1 else (hidden_LNH, parts[1].contiguous())
+        return first_state(self.first(row_NR), self.config.layers, self._parts)
 
-    def _inputs(self, past: Past, masks_NTM: Tensor, row_NR: Tensor, lengths_N: Tensor) -> Tensor:
+    def _inputs(
+        self, past: Past, masks_NTM: Tensor, row_NR: Tensor, lengths_N: Tensor, last_NTL: Tensor
+    ) -> Tensor:
         """(N, T, I) what is known before each step."""
         steps = self.spec.steps
         before_NTM = nn.functional.pad(masks_NTM[:, :-1], (0, 0, 1, 0))
         row_NTR = row_NR[:, None].expand(-1, steps, -1)
         place_NTP = self._place(lengths_N, masks_NTM.dtype)
-        return torch.cat([*self._known(past), before_NTM, row_NTR, place_NTP], dim=2)
+        parts = [*self._known(past), before_NTM, row_NTR, place_NTP, last_NTL]
+        return torch.cat(parts, dim=2)
 
     def _known(self, past: Past) -> list[Tensor]:
         """What is read of the steps before; (..., F) each."""

@@ -32,6 +32,14 @@ def straight_table(columns: int) -> Tensor:
     return torch.linspace(-WIDTH, WIDTH, POINTS).repeat(columns, 1)
 
 
+def fit_tables(table_FQ: Tensor, values_NTF: Tensor, seen_NTF: Tensor) -> None:
+    """Put the quantiles of each feature's observed values into its table."""
+    for j in range(len(table_FQ)):
+        column = values_NTF[..., j][seen_NTF[..., j]].cpu().numpy()
+        # numpy's, as torch's refuses more than 16 million numbers
+        table_FQ[j] = torch.from_numpy(np.quantile(column, shares().numpy()))
+
+
 def from_normal(u_NK: Tensor, table_KQ: Tensor) -> Tensor:
     """(N, K) normal numbers to what the tables say."""
     along_NK = (u_NK + WIDTH) / STEP

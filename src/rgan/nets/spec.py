@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 StaticOutput = Literal["continuous", "binary", "categorical"]
+Levels = tuple[tuple[int, tuple[float, ...]], ...]
+"""Features of few levels: the index of each, ascending, and its scaled values, ascending."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class SequenceSpec:
             are an image's rows or columns; 0 where they are something else.
         variable_length: whether sequences differ in length.
         bounded: whether values lie in [-1, 1], so that a generator may end in tanh.
+        levels: the features that have few levels, for a generator that draws these as such.
     """
 
     steps: int
@@ -48,6 +51,7 @@ class SequenceSpec:
     bounded: bool = False
     given: int = 0
     across: int = 0
+    levels: Levels = ()
 
     @property
     def channels(self) -> int:
@@ -61,7 +65,10 @@ class SequenceSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return asdict(self)
+        fields = asdict(self)
+        if not self.levels:  # as versions before wrote it, and read it
+            del fields["levels"]
+        return fields
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SequenceSpec:
@@ -69,4 +76,6 @@ class SequenceSpec:
         fields = dict(data)
         fields["masks"] = tuple(fields["masks"])
         fields["statics"] = tuple((kind, int(size)) for kind, size in fields["statics"])
+        levels = ((int(f), tuple(map(float, of))) for f, of in fields.get("levels", ()))
+        fields["levels"] = tuple(levels)
         return cls(**fields)

@@ -32,6 +32,21 @@ def last_of(net: nn.Sequential) -> nn.Linear:
     return last
 
 
+State = tuple[Tensor, Tensor] | Tensor
+"""(L, N, H), or both parts of an LSTM's."""
+
+
+def first_state(found_NP: Tensor, layers: int, parts: int) -> State:
+    """A state to begin with, from numbers of any size.
+
+    Args:
+        found_NP: P = parts x layers x H. parts: 2 for an LSTM, 1 for a GRU.
+    """
+    both = found_NP.unflatten(1, (parts * layers, -1)).transpose(0, 1).chunk(parts)
+    hidden_LNH = torch.tanh(both[0]).contiguous()
+    return hidden_LNH if parts == 1 else (hidden_LNH, both[1].contiguous())
+
+
 class Stepper:
     """A recurrence in one direction, which takes one more step each time it is called. It computes
     what torch's does, with slopes.
@@ -42,9 +57,7 @@ class Stepper:
         n: N.
     """
 
-    def __init__(
-        self, rnn: nn.LSTM | nn.GRU, state: tuple[Tensor, Tensor] | Tensor | None, n: int
-    ) -> None:
+    def __init__(self, rnn: nn.LSTM | nn.GRU, state: State | None, n: int) -> None:
         self.is_lstm = isinstance(rnn, nn.LSTM)
         weights = [[getattr(rnn, f"{kind}_l{i}") for kind in _KINDS] for i in range(rnn.num_layers)]
         if state is None:

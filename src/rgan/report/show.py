@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgan.layouts import ImageLayout, levels_of
+from rgan.layouts import ImageLayout, is_nominal, levels_of
 from rgan.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _level_table(s: Sequences) -> Table:
         if levels and len(known):
             shares = {text: float((known == code).mean()) for code, text in levels.items()}
             told = ", ".join(f"{text} {percent(share)}" for text, share in shares.items())
-            table.add_row(name, told)
+            table.add_row(name, told + (" (in no order)" if is_nominal(s.layout, name) else ""))
     table.columns[1].no_wrap = False
     return table
 

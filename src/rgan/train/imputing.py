@@ -41,15 +41,26 @@ class Known:
         observed_NTF: bool.
         static_NS: float32.
         lengths_N: int64.
+        owner: the feature of each of the F columns, where several stand for one, which are hidden
+            together; else empty.
     """
 
     values_NTF: NDArray[np.float32]
     observed_NTF: Bools
     static_NS: NDArray[np.float32]
     lengths_N: NDArray[np.int64]
+    owner: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values_NTF)
+
+    def hidden(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Bools:
+        """What to hide of these rows."""
+        observed_NTF = self.observed_NTF[rows]
+        if not self.owner:
+            return some_hidden(observed_NTF, rng)
+        _, first_F = np.unique(self.owner, return_index=True)
+        return some_hidden(observed_NTF[:, :, first_F], rng)[:, :, list(self.owner)]
 
     def partial(self, rows: NDArray[np.int64], hidden_NTF: Bools | None = None) -> Partial:
         """These rows with what is hidden taken away."""
@@ -163,7 +174,7 @@ def _loss(
     step: int,
     device: torch.device | str,
 ) -> Tensor:
-    hidden_NTF = some_hidden(known.observed_NTF[rows], numpy_random(seed, Stream.LABELS, step))
+    hidden_NTF = known.hidden(rows, numpy_random(seed, Stream.LABELS, step))
     partial = known.partial(rows, hidden_NTF)
     noise = imputer.draw_noise(
         2 * len(rows), hidden_NTF.shape[1], torch_random(seed, Stream.NOISE, step)

@@ -15,9 +15,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rgan.layouts import levels_of
+from rgan.nets.spec import Levels
 from rgan.sequences import Sequences
 from rgan.transforms.pipeline import Pipeline
 from rgan.transforms.sequence import Differences, LocalMax
+
+MOST_LEVELS = 8
+"""Different values up to which a feature's are taken as levels. Scores of more, such as those of
+the coma scale with its 13, come near enough to numbers, and their neighbours are alike."""
+MOST_NAMED = 64
+"""The same of a category, whose levels are named."""
+EACH = 10
+"""Observed values for each level, or a lab that is hardly ever measured would have levels too."""
+_LOOK = 1000
+"""Values that are looked at first: most features have more levels among these already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +84,31 @@ def value_lattice(
         low_F=(origin_F + slope_F * (low_F - first_F)).astype(np.float32),
         high_F=(origin_F + slope_F * (high_F - first_F)).astype(np.float32),
     )
+
+
+def value_levels(pipeline: Pipeline, sequences: Sequences, scaled: Sequences) -> Levels:
+    """The features that have few levels, with these in transformed units. None of images, and none
+    where transforms mix values of a sequence.
+
+    Args:
+        pipeline: fitted to ``sequences``.
+        sequences: all training sequences, whose layout says which features are categories.
+        scaled: the same, transformed.
+    """
+    mixing = any(isinstance(step, Differences | LocalMax) for step in pipeline.steps)
+    if sequences.is_image or mixing:
+        return ()
+    found = []
+    for f, name in enumerate(sequences.feature_names):
+        named = bool(levels_of(sequences.layout, name))
+        most = MOST_NAMED if named else MOST_LEVELS
+        known = scaled.values[:, :, f][scaled.observed[:, :, f]]
+        if len(np.unique(known[:_LOOK])) > most:
+            continue
+        levels = np.unique(known)
+        if 2 <= len(levels) <= most and (named or len(known) >= EACH * len(levels)):
+            found.append((f, tuple(map(float, levels))))
+    return tuple(found)
 
 
 def _transformed(

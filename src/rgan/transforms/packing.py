@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rgan.errors import DataError
 from rgan.layouts import ImageLayout, Layout, layout_from_dict, layout_to_dict
-from rgan.nets.spec import SequenceSpec
+from rgan.nets.spec import Levels, SequenceSpec
 from rgan.sequences import Sequences, Static
 from rgan.transforms.conditions import (
     ClassCondition,
@@ -60,7 +60,12 @@ class Packer:
 
     @classmethod
     def fit(
-        cls, sequences: Sequences, *, bounded: bool = False, conditions: tuple[str, ...] = ()
+        cls,
+        sequences: Sequences,
+        *,
+        bounded: bool = False,
+        conditions: tuple[str, ...] = (),
+        levels: Levels = (),
     ) -> Packer:
         """Reads the description of transformed training sequences.
 
@@ -68,6 +73,7 @@ class Packer:
             sequences: the training data, after the transforms.
             bounded: whether their values lie in [-1, 1] (``Pipeline.bounded``).
             conditions: names of static attributes that are not to be generated.
+            levels: the features that have few levels (``value_levels``).
 
         Raises:
             DataError: a static attribute that is never known, a continuous label that never varies.
@@ -88,6 +94,7 @@ class Packer:
             bounded=bounded,
             given=own,
             across=_across(sequences.layout),
+            levels=levels,
         )
         class_N = None
         if isinstance(labels, ClassCondition) and sequences.labels is not None:

@@ -9,9 +9,13 @@ import numpy as np
 from rgan.config import Config
 from rgan.data.split import Splits
 from rgan.errors import ConfigError, DataError, nearest
+from rgan.layouts import is_nominal, levels_of
 from rgan.objectives.losses import OBJECTIVES
 from rgan.sequences import Sequences
 from rgan.train.gfactor import make_controller
+from rgan.transforms.config import AUTO
+from rgan.transforms.lattice import MOST_NAMED
+from rgan.transforms.packing import Packer
 
 
 def check_objective(config: Config) -> None:
@@ -44,6 +48,28 @@ def check_objective(config: Config) -> None:
             rule="augmentation is of what a critic sees, and the critic rests",
             repair="--set train.augment=0",
         )
+
+
+def level_note(config: Config, packer: Packer) -> str:
+    """What there is to say of categories without an order that are not drawn as levels; "" where
+    all are."""
+    drawn = [f for f, _ in packer.spec.levels] if config.generator.feedback else []
+    names = [
+        f'"{name}"'
+        for f, name in enumerate(packer.feature_names)
+        if is_nominal(packer.layout, name) and f not in drawn
+        if len(levels_of(packer.layout, name)) > 2  # else nothing lies between
+    ]
+    if not names:
+        return ""
+    repair = "--preset feedback draws levels as such"
+    if config.generator.feedback:
+        repair = f"levels are drawn as such in new runs, with up to {MOST_NAMED} levels and a "
+        repair += f"scaling of each value on its own (transform.scale={AUTO})"
+    return (
+        f"{', '.join(names)}: levels have no order, and here they are drawn as numbers rounded to "
+        f"levels, so those between two others come too often; {repair}"
+    )
 
 
 def check_conditions(names: tuple[str, ...], sequences: Sequences) -> None:

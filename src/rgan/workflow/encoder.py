@@ -16,7 +16,7 @@ from rgan.nets.batch import Batch
 from rgan.sequences import Sequences
 from rgan.transforms.config import TransformConfig
 from rgan.transforms.joint import Joint
-from rgan.transforms.lattice import Lattice, value_lattice
+from rgan.transforms.lattice import Lattice, value_lattice, value_levels
 from rgan.transforms.packed import Packed
 from rgan.transforms.packing import Packer
 from rgan.transforms.pipeline import Pipeline
@@ -52,7 +52,13 @@ class Encoder:
             DataError: a feature or attribute cannot be scaled, or a condition never varies.
         """
         pipeline = Pipeline.fit(tuple(config.scale), train, limits=config.clip)
-        packer = Packer.fit(pipeline.apply(train), bounded=pipeline.bounded, conditions=conditions)
+        scaled = pipeline.apply(train)
+        packer = Packer.fit(
+            scaled,
+            bounded=pipeline.bounded,
+            conditions=conditions,
+            levels=value_levels(pipeline, train, scaled),
+        )
         if not packer.conditions:
             return cls(pipeline, packer, config)
         joint = Joint.fit(train, packer.conditions, packer.labels, rounding=config.round)

@@ -6,7 +6,7 @@ Shape letters: N sequences, T steps, F features, K draws, M hidden values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.workflow.filling import hide
 from rgan.workflow.imputer import BLOCK, FittedImputer
+from rgan.workflow.imputer_levels import most_frequent
 from rgan.workflow.judge import load_splits
 
 Progress = Callable[[int, int, str], None]
@@ -49,6 +50,8 @@ class FillScore:
         calibration: of the draws.
         features: {feature: {way: its mean absolute error, and "covered": of the 90 % interval}}.
         skipped: way to the reason why it has no errors.
+        wrong: {category without an order: {way: its share of wrong levels}}. Nothing else here
+            counts these.
     """
 
     rules: tuple[str, ...]
@@ -59,6 +62,7 @@ class FillScore:
     calibration: Calibration
     features: dict[str, dict[str, float]]
     skipped: dict[str, str]
+    wrong: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -98,28 +102,56 @@ def score(
     hidden_NTF = hide(sequences, rules, seed)
     visible = without(sequences, hidden_NTF)
     feature_M = np.nonzero(hidden_NTF)[2]
-    mean_M, std_M = fitted.usual.mean_F[feature_M], fitted.usual.std_F[feature_M]
-    truth_M = (sequences.values[hidden_NTF] - mean_M) / std_M
+    number_M = ~np.isin(feature_M, fitted.columns.nominal)
+    if not number_M.any():
+        raise InputError(
+            f"{', '.join(rules)} hides nothing but categories without an order",
+            rule="at least one number is hidden",
+            reason="errors and intervals are those of numbers",
+            repair="random:0.2, which gives the shares of wrong levels as well",
+        )
     parts: list[NDArray[Any]] = []
     for rows, drawn_KNTF in fitted.blocks(visible, draws, seed):
         parts.append(drawn_KNTF[:, hidden_NTF[rows]])
         progress(min(rows.start + BLOCK, len(sequences)), len(sequences), "drawing")
-    draws_KM = (np.concatenate(parts, axis=1) - mean_M) / std_M
+    draws_KM = np.concatenate(parts, axis=1)
     guesses, skipped = _guesses(fitted, train, visible, hidden_NTF, seed, progress)
-    guesses = {way: (guess_M - mean_M) / std_M for way, guess_M in guesses.items()}
+    names, hidden_M = sequences.feature_names, sequences.values[hidden_NTF]
+    wrong = {
+        names[f]: _wrong(feature_M == f, hidden_M, draws_KM, guesses)
+        for f in np.unique(feature_M[~number_M])
+    }
+    feature_M = feature_M[number_M]
+    mean_M, std_M = fitted.usual.mean_F[feature_M], fitted.usual.std_F[feature_M]
+    truth_M = (hidden_M[number_M] - mean_M) / std_M
+    draws_KM = (draws_KM[:, number_M] - mean_M) / std_M
+    guesses = {way: (guess_M[number_M] - mean_M) / std_M for way, guess_M in guesses.items()}
     errors = {"rgan": errors_of_draws(draws_KM, truth_M)}
     errors |= {way: errors_of(guess_M, truth_M) for way, guess_M in guesses.items()}
-    features = _by_feature(sequences.feature_names, feature_M, truth_M, draws_KM, guesses)
+    features = _by_feature(names, feature_M, truth_M, draws_KM, guesses)
     return FillScore(
         rules=tuple(rules),
-        hidden=len(truth_M),
+        hidden=len(hidden_M),
         sequences=int(hidden_NTF.any(axis=(1, 2)).sum()),
         draws=draws,
         errors=errors,
         calibration=calibration_of(draws_KM, truth_M, seed),
         features={} if sequences.is_image else features,
         skipped=skipped,
+        wrong=wrong,
     )
+
+
+def _wrong(
+    mine_M: NDArray[np.bool_],
+    truth_M: NDArray[Any],
+    draws_KM: NDArray[Any],
+    guesses: dict[str, NDArray[Any]],
+) -> dict[str, float]:
+    """The share of wrong levels by each way that gives levels; a regression gives none."""
+    ways = {"rgan": most_frequent(draws_KM[:, mine_M])}
+    ways |= {w: guess_M[mine_M] for w, guess_M in guesses.items() if w != "MICE"}
+    return {w: float((guess != truth_M[mine_M]).mean()) for w, guess in ways.items()}
 
 
 def _guesses(

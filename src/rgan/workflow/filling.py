@@ -161,7 +161,8 @@ class Filled:
     """Completed sequences.
 
     Args:
-        middle: each gap with the median of its draws.
+        middle: each gap with the median of its draws; of categories without an order the level
+            that most of them have.
         draws: each of the draws by itself, where they were asked for.
     """
 
@@ -193,7 +194,7 @@ def fill(
     for rows, drawn_KNTF in fitted.blocks(sequences, draws, seed):
         part = sequences[rows]
         inside_KNTF = np.nan_to_num(drawn_KNTF, nan=0.0)  # past the lengths there is nothing
-        middle_NTF[rows] = fitted.like_data(part, np.median(inside_KNTF, axis=0))
+        middle_NTF[rows] = fitted.like_data(part, fitted.columns.middle(inside_KNTF))
         if each:
             each_KNTF[:, rows] = drawn_KNTF
         advance(len(part))

@@ -25,6 +25,7 @@ from rgan.workflow.changes import (
     nothing_left,
     other_split,
 )
+from rgan.workflow.checks import level_note
 from rgan.workflow.monitor import check_monitor
 from rgan.workflow.processes import device_words, team
 from rgan.workflow.recording import Recording
@@ -260,8 +261,9 @@ def _begin(
 def _fitted(session: Session, shrink: bool, say: Say) -> Session:
     """A session that fits into memory, and what there is to say of it, said."""
     session, notes = fitted(session, shrink=shrink)
-    for note in notes:
-        say(note)
+    for note in (level_note(session.config, session.encoder.packer), *notes):
+        if note:
+            say(note)
     return session
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rgan.data.split import Splits
 from rgan.errors import TrainingError
 from rgan.evaluate.scale import Scale
+from rgan.layouts import is_nominal
 from rgan.nets.imputer import Imputer
 from rgan.sequences import Sequences
 from rgan.train.imputing import Fitting, Known, fit_imputer
@@ -24,6 +25,7 @@ from rgan.train.randomness import Stream, torch_random
 from rgan.transforms.config import TransformConfig
 from rgan.transforms.sequence import Differences, LocalMax
 from rgan.workflow.encoder import Encoder
+from rgan.workflow.imputer_levels import Columns, most_frequent
 from rgan.workflow.stop import StopSignals
 from rgan.workflow.threads import threads
 
@@ -40,7 +42,8 @@ class Usual:
     are measured; no single patient's value is kept.
 
     Args:
-        mean_F, std_F: in the features' units; images share one of each over all pixels.
+        mean_F, std_F: in the features' units; images share one of each over all pixels. Instead of
+            a mean, categories without an order have their most frequent level.
     """
 
     mean_F: NDArray[np.float64]
@@ -50,7 +53,11 @@ class Usual:
     def of(cls, train: Sequences) -> Usual:
         """Those of the training split."""
         scale = Scale.of(train)
-        return cls(scale.mean_F, scale.std_F)
+        mean_F = scale.mean_F.copy()
+        for f, name in enumerate(train.feature_names):
+            if is_nominal(train.layout, name):
+                mean_F[f] = most_frequent(train.values[:, :, f][train.observed[:, :, f]])
+        return cls(mean_F, scale.std_F)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ class FittedImputer:
     encoder: Encoder
     usual: Usual
     about: dict[str, Any]
+
+    @property
+    def columns(self) -> Columns:
+        """What the imputer's columns stand for."""
+        return Columns.of(self.encoder.packer)
 
     def blocks(
         self, sequences: Sequences, count: int, seed: int
@@ -112,8 +124,8 @@ class FittedImputer:
                 random = torch_random(seed, Stream.SAMPLE, (block << 20) + number)
                 noise = self.imputer.draw_noise(n, sequences.n_steps, random)
                 noise = noise.take(len(sequences)).to(device)
-                values_NTF = self.imputer.draw(reading, noise).cpu().numpy()
-                drawn.append(self._original(sequences, values_NTF))
+                values_NTC = self.imputer.draw(reading, noise).cpu().numpy()
+                drawn.append(self._original(sequences, self.columns.gathered(values_NTC)))
         return np.stack(drawn)
 
     def _original(self, sequences: Sequences, scaled_NTF: NDArray[Any]) -> NDArray[np.float32]:
@@ -169,11 +181,17 @@ def known_of(encoder: Encoder, sequences: Sequences) -> Known:
         DataError: features or static attributes are not those that the run was trained with.
     """
     scaled = encoder.pipeline.apply(sequences)
+    columns = Columns.of(encoder.packer)
+    values_NTF, observed_NTF = np.nan_to_num(scaled.values, nan=0.0), scaled.observed
+    if columns.nominal:
+        observed_NTF = observed_NTF[:, :, list(columns.owner)]
+        values_NTF = columns.spread(values_NTF) * observed_NTF
     return Known(
-        np.nan_to_num(scaled.values, nan=0.0),
-        scaled.observed,
+        values_NTF,
+        observed_NTF,
         encoder.packer.statics.pack(scaled.static, len(scaled)),
         scaled.lengths,
+        columns.owner,
     )
 
 

@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 
 from rgan.errors import DataError, RganError, RunError
 from rgan.nets.imputer import Imputer, ImputerSizes
-from rgan.nets.spec import SequenceSpec
 from rgan.runs import atomic
 from rgan.runs.folder import Run
 from rgan.runs.sealed import to_bytes
 from rgan.train.build import load_networks
 from rgan.workflow.encoder import Encoder
 from rgan.workflow.imputer import FittedImputer, Usual
+from rgan.workflow.imputer_levels import Columns
 
 SCHEMA = 1
 FOLDER, MODEL, ABOUT = "imputer", "model.safetensors", "imputer.json"
@@ -82,12 +82,13 @@ def load_imputer(run: Run) -> FittedImputer | None:
         if hashlib.sha256(weights).hexdigest() != document["weights"]["sha256"]:
             raise ValueError(f"{MODEL} is not what was written (SHA-256 differs)")
         encoder = Encoder.from_state(document["encoder"])
-        sizes = _sizes(document["sizes"], encoder.packer.spec)
+        spec, columns = encoder.packer.spec, Columns.of(encoder.packer).count
+        sizes = _sizes(document["sizes"], columns, spec.static)
         imputer = Imputer(sizes)
         tensors = safetensors.torch.load(weights)
         load_networks({"imputer": imputer}, {f"imputer.{k}": v for k, v in tensors.items()})
         imputer.requires_grad_(False).eval()
-        usual = _usual(document["usual"], sizes.values)
+        usual = _usual(document["usual"], spec.values)
         return FittedImputer(imputer, encoder, usual, dict(document["about"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RganError) as error:
         found = error.found if isinstance(error, RganError) else str(error) or repr(error)
@@ -105,15 +106,15 @@ def _usual(data: Any, features: int) -> Usual:
     return Usual(mean_F, std_F)
 
 
-def _sizes(data: Any, spec: SequenceSpec) -> ImputerSizes:
+def _sizes(data: Any, columns: int, static: int) -> ImputerSizes:
     """Sizes that fit the run, and that a stranger cannot make endless."""
     sizes = ImputerSizes(**data)
     units = (sizes.hidden, sizes.drawing)
     if not all(isinstance(size, int) and 1 <= size <= MOST_UNITS for size in units):
         raise DataError(f"its layers have {units} units", rule=f"1 to {MOST_UNITS}")
-    if (sizes.values, sizes.static) != (spec.values, spec.static):
+    if (sizes.values, sizes.static) != (columns, static):
         raise DataError(
             f"it is made for {sizes.values} features and {sizes.static} static columns",
-            rule=f"as its scaling: {spec.values} and {spec.static}",
+            rule=f"as its scaling: {columns} and {static}",
         )
     return sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rgan.errors import DataError
+from rgan.layouts import is_nominal
 from rgan.sequences import Sequences
 from rgan.workflow.imputer import Usual
 
@@ -29,7 +30,7 @@ def odd_units(sequences: Sequences, usual: Usual) -> list[str]:
         part = slice(None) if shared else slice(f, f + 1)
         seen = sequences.observed[:, :, part]
         values = sequences.values[:, :, part][seen].astype(np.float64)
-        if not len(values):
+        if not len(values) or is_nominal(sequences.layout, name):
             continue
         away = abs(float(np.median(values)) - usual.mean_F[f]) / usual.std_F[f]
         spread = max(float(values.std()), 1e-12) / usual.std_F[f]
