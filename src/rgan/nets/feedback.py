@@ -24,6 +24,7 @@ from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
 from rgan.nets.levels import LevelCode, LevelHead
 from rgan.nets.past import Past, history
 from rgan.nets.quantiles import at_steps, fit_tables, from_normal, straight_table, to_normal
+from rgan.nets.rhythm import Rhythm
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
 from rgan.nets.statics import StaticCopula
@@ -65,7 +66,7 @@ class FeedbackGenerator(BaseGenerator):
         self.read = nn.Linear(size, h)
         kinds: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
-        self.masks = MaskHead(h + size, h, spec.steps, spec.masks) if m else None
+        self.masks = MaskHead(size, h, spec.steps, spec.masks) if m else None
         self.levels = LevelHead(h + size + m, h, self.code) if few else None
         free, before = self.code.free, slice(h, h + 2 * f)
         self.values = ValueHead(h + size + m + few, h, free, before) if free else None
@@ -141,7 +142,7 @@ class FeedbackGenerator(BaseGenerator):
         with full_precision(states_NTH.device):
             seen_NTK = torch.cat([full(states_NTH), x_NTI], dim=2)
             if self.masks is not None:
-                loss_NT = self.masks.likelihood(seen_NTK, masks_NTM, past.age)
+                loss_NT = self.masks.likelihood(x_NTI, masks_NTM, past.age)
             seen_NTK = torch.cat([seen_NTK, masks_NTM], dim=2)
             if self.levels is not None:
                 loss_NT = loss_NT + self.levels.likelihood(seen_NTK, hot_NTL, last_NTL)
@@ -179,6 +180,7 @@ class FeedbackGenerator(BaseGenerator):
             torch.zeros_like(chance_TMN[0, : len(spec.masks)]),
         )
         past, seen_FN = Past.none(zero_FN), torch.ones_like(zero_FN)
+        rhythm = Rhythm.none(masks_MN.T)
         hot_LN = last_LN = normal_TEN.new_zeros(self.code.size, len(row_NR))
         whole_1N1 = seen_FN.T[None, :, :1]
         columns, masks = [], []
@@ -187,7 +189,7 @@ class FeedbackGenerator(BaseGenerator):
             known_KN = torch.cat([recur(silu(linear(self.read, x_IN))), x_IN])
             if self.masks is not None:
                 chance_MN = chance_TMN[t, : len(masks_MN)]
-                masks_MN = self.masks.draw(known_KN, chance_MN, past.age, t)
+                masks_MN, rhythm = self.masks.draw(x_IN, chance_MN, past.age, t, rhythm)
                 known_KN = torch.cat([known_KN, masks_MN])
                 seen_FN = self._observed(masks_MN.T[None], whole_1N1)[0].T
             with full_precision(known_KN.device):

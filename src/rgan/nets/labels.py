@@ -1,6 +1,7 @@
 """Labels read off whole sequences, where they leave too faint a trace to be learnt step by step.
 
-Shape letters: N sequences, T steps, F features, S static columns, K classes, Q summaries.
+Shape letters: N sequences, T steps, F features, S static columns, K classes, Q summaries,
+J strengths.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ FAINT = 0.5
 MOST_CLASSES = 20
 FEWEST = 25
 """Sequences that each class must have, or how faint its trace is cannot be told."""
+SUMMARIES = 15
 _LATE = 4
 """The last fourth of a sequence is summed up on its own: it says most about an outcome."""
+_TINY = 1e-6
+_LEAST_SPREAD = 1e-3
+_SLOPES = tuple(np.linspace(0.5, 2.0, 61).tolist())
 _STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-_ROWS, _FOLDS = 4000, 5
+_ROWS, _FOLDS, _TURNS = 4000, 5, 20
 Array = NDArray[np.float64]
 
 
@@ -52,7 +57,7 @@ class LabelReader(nn.Module):
     def __init__(self, spec: SequenceSpec) -> None:
         super().__init__()
         self.classes = spec.classes
-        size = 9 * spec.values + spec.static + spec.condition - spec.classes
+        size = SUMMARIES * spec.values + spec.static + spec.condition - spec.classes
         self.register_buffer("reads", torch.zeros((), dtype=torch.bool))
         self.register_buffer("centre", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
@@ -102,10 +107,13 @@ class LabelReader(nn.Module):
         scale_Q = torch.where(scale_Q > 1e-6, scale_Q, torch.ones_like(scale_Q))
         x_NQ = ((row_NQ - centre_Q) / scale_Q).clamp(-LIMIT, LIMIT).cpu().numpy()
         y_N = label_NK.argmax(1).cpu().numpy()
-        strength, unexplained = _strength(x_NQ, y_N)
+        strength, unexplained, held = _strength(x_NQ, y_N)
         if 1 - unexplained >= FAINT:
             return
         weight_KQ, bias_K = _regression(x_NQ, y_N, strength)
+        slope = _slope(*held)
+        weight_KQ = slope * weight_KQ
+        bias_K = _fitted_bias(x_NQ @ weight_KQ.T, slope * bias_K, y_N)
         self.centre.copy_(centre_Q)
         self.scale.copy_(scale_Q)
         self.weight.copy_(torch.from_numpy(weight_KQ))
@@ -114,15 +122,18 @@ class LabelReader(nn.Module):
 
 
 def _summaries(score_NTF: Tensor, seen_NTF: Tensor, lengths_N: Tensor) -> Tensor:
-    """(N, 9F) of each feature mean, its square, least, greatest, first and last value, share of
-    steps seen, mean and least in the last fourth; 0 where unseen."""
+    """(N, 15F) of each feature mean, its square, least, greatest, first and last value, share of
+    steps seen, mean, least and share in the last fourth, whether never seen, when first and last,
+    deviation and slope; 0 where unseen."""
     steps = score_NTF.shape[1]
     seen, score_NTF = seen_NTF > 0.5, score_NTF * seen_NTF
     time_T1 = torch.arange(steps, device=score_NTF.device)[:, None]
-    late = seen & (time_T1 >= (lengths_N - lengths_N // _LATE)[:, None, None])
+    fourth_N1 = lengths_N[:, None] // _LATE
+    late = seen & (time_T1 >= (lengths_N[:, None] - fourth_N1)[:, None])
     first_N1F = torch.where(seen, time_T1, steps).argmin(1, keepdim=True)
     last_N1F = torch.where(seen, time_T1, -1).argmax(1, keepdim=True)
-    mean_NF = _mean(score_NTF, seen)
+    mean_NF, ever_NF = _mean(score_NTF, seen), seen.any(1)
+    away_NTF = torch.where(seen, score_NTF - mean_NF[:, None], torch.zeros_like(score_NTF))
     parts = [
         mean_NF,
         mean_NF.square(),
@@ -133,8 +144,22 @@ def _summaries(score_NTF: Tensor, seen_NTF: Tensor, lengths_N: Tensor) -> Tensor
         seen.sum(1) / lengths_N[:, None],
         _mean(score_NTF, late),
         _least(score_NTF, late),
+        late.sum(1) / fourth_N1.clamp(min=1),
+        (~ever_NF).to(score_NTF.dtype),
+        torch.where(ever_NF, first_N1F[:, 0] / lengths_N[:, None], 1.0),
+        last_N1F[:, 0] / lengths_N[:, None],
+        (_mean(away_NTF.square(), seen) + _TINY).sqrt(),
+        _slopes(away_NTF, seen, lengths_N),
     ]
     return torch.cat(parts, dim=1)
+
+
+def _slopes(away_NTF: Tensor, seen: Tensor, lengths_N: Tensor) -> Tensor:
+    """(N, F) of straight lines through what is seen, for a whole length."""
+    steps = away_NTF.shape[1]
+    time_NT1 = torch.arange(steps, device=away_NTF.device)[:, None] / lengths_N[:, None, None]
+    time_NTF = (time_NT1 - _mean(time_NT1.expand_as(away_NTF), seen)[:, None]) * seen
+    return (time_NTF * away_NTF).sum(1) / time_NTF.square().sum(1).clamp(min=_LEAST_SPREAD)
 
 
 def _mean(score_NTF: Tensor, seen: Tensor) -> Tensor:
@@ -146,9 +171,11 @@ def _least(score_NTF: Tensor, seen: Tensor) -> Tensor:
     return torch.where(seen.any(1), least_NF, torch.zeros_like(least_NF))
 
 
-def _strength(x_NQ: Array, y_N: NDArray[np.int64]) -> tuple[float, float]:
-    """The best inverse strength of the penalty, and the share of the label's entropy that is left
-    unexplained with it; by folds."""
+def _strength(
+    x_NQ: Array, y_N: NDArray[np.int64]
+) -> tuple[float, float, tuple[Array, NDArray[np.int64]]]:
+    """The best inverse strength of the penalty, the share of the label's entropy that is left
+    unexplained with it, and logits and labels of sequences held out; by folds."""
     from sklearn.metrics import log_loss
     from sklearn.model_selection import StratifiedKFold
 
@@ -156,17 +183,42 @@ def _strength(x_NQ: Array, y_N: NDArray[np.int64]) -> tuple[float, float]:
     x_NQ, y_N = x_NQ[rows], y_N[rows]
     classes = np.unique(y_N)
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    lost_S = np.zeros(len(_STRENGTHS))
+    logit_JNK = np.zeros((len(_STRENGTHS), len(y_N), len(classes)))
     for train, held in folds.split(x_NQ, y_N):
         for s, strength in enumerate(_STRENGTHS):
             weight_KQ, bias_K = _regression(x_NQ[train], y_N[train], strength)
-            logit_NK = x_NQ[held] @ weight_KQ.T + bias_K
-            share_NK = np.exp(logit_NK - logit_NK.max(1, keepdims=True))
-            share_NK /= share_NK.sum(1, keepdims=True)
-            lost_S[s] += log_loss(y_N[held], share_NK, labels=classes) / _FOLDS
+            logit_JNK[s, held] = x_NQ[held] @ weight_KQ.T + bias_K
+    lost_J = [log_loss(y_N, _softmax(logit_NK), labels=classes) for logit_NK in logit_JNK]
     share_K = np.bincount(y_N)[classes] / len(y_N)
-    best = int(lost_S.argmin())
-    return _STRENGTHS[best], float(lost_S[best] / -(share_K * np.log(share_K)).sum())
+    best = int(np.argmin(lost_J))
+    unexplained = lost_J[best] / -(share_K * np.log(share_K)).sum()
+    return _STRENGTHS[best], float(unexplained), (logit_JNK[best], y_N)
+
+
+def _slope(logit_NK: Array, y_N: NDArray[np.int64]) -> float:
+    """What to multiply logits by so that held-out labels are as sure as they say: a penalised
+    regression is less sure than it may be (calibration: Platt 1999), and labels drawn from it would
+    say too little of their sequences."""
+    zero_K = np.zeros(logit_NK.shape[1])
+    lost = []
+    for slope in _SLOPES:
+        bias_K = _fitted_bias(slope * logit_NK, zero_K, y_N)
+        log_NK = np.log(_softmax(slope * logit_NK + bias_K))
+        lost.append(-log_NK[np.arange(len(y_N)), y_N].mean())
+    return _SLOPES[int(np.argmin(lost))]
+
+
+def _fitted_bias(logit_NK: Array, bias_K: Array, y_N: NDArray[np.int64]) -> Array:
+    """The bias under which classes are as frequent as they are."""
+    share_K = np.bincount(y_N, minlength=logit_NK.shape[1]) / len(y_N)
+    for _ in range(_TURNS):
+        bias_K = bias_K + np.log(share_K / _softmax(logit_NK + bias_K).mean(0))
+    return bias_K
+
+
+def _softmax(logit_NK: Array) -> Array:
+    share_NK = np.exp(logit_NK - logit_NK.max(1, keepdims=True))
+    return share_NK / share_NK.sum(1, keepdims=True)
 
 
 def _regression(x_NQ: Array, y_N: NDArray[np.int64], strength: float) -> tuple[Array, Array]:
