@@ -169,22 +169,22 @@ class ValueHead(nn.Module):
         within_FN = noise_KN[self.features :]
         sums_HN = None if self.between is None else self.between.begin(x_IN)
         beside_2FF, shift_2FN = self._beside, guess_FN.new_zeros(2, *guess_FN.shape)
-        values = []
+        values: list[Tensor] = []
         for j in range(self.features):
             parts = torch.stack([logit[:, j], mean[:, j], spread[:, j]])
-            if self.between is not None:
+            if self.between is not None and sums_HN is not None:
                 moved = self.between.part(sums_HN, j).unflatten(0, (3, PARTS))
                 parts = parts + torch.stack([moved[0], moved[1] * scale[:, j], moved[2]])
-            own_N = _drawn(*parts, scale[:, j], chance_FN[j], within_FN[j])
+            own_N = _drawn(parts, scale[:, j], chance_FN[j], within_FN[j])
             value_N = own_N + torch.where(later_FN[j], shift_2FN[1, 0], shift_2FN[0, 0])
             away_N = value_N - guess_FN[j]
             if seen_FN is not None:
                 away_N = away_N * seen_FN[j]
             shift_2FN = torch.addcmul(shift_2FN[:, 1:], beside_2FF[:, j + 1 :, j, None], away_N)
-            if self.between is not None and len(values) < self.features - 1:
+            values.append(value_N)
+            if self.between is not None and sums_HN is not None and j < self.features - 1:
                 score_N = value_N if seen_FN is None else value_N * seen_FN[j]
                 sums_HN = self.between.after(sums_HN, j, score_N, away_N / units[0, j])
-            values.append(value_N)
         return torch.stack(values)
 
     def _plain(self, hidden_HN: Tensor) -> Tensor:
@@ -197,15 +197,10 @@ class ValueHead(nn.Module):
         return plain_PN.unflatten(0, (3, PARTS, self.features))
 
 
-def _drawn(
-    logit_KN: Tensor,
-    mean_KN: Tensor,
-    spread_KN: Tensor,
-    unit_KN: Tensor,
-    chance_N: Tensor,
-    within_N: Tensor,
-) -> Tensor:
-    """(N,) from a mixture: one part by ``chance_N``, uniform, and within it by a normal number."""
+def _drawn(parts_3KN: Tensor, unit_KN: Tensor, chance_N: Tensor, within_N: Tensor) -> Tensor:
+    """(N,) from mixtures with these logits, means and spreads: a part by ``chance_N``, uniform, and
+    within it by a normal number."""
+    logit_KN, mean_KN, spread_KN = parts_3KN
     below_KN = torch.softmax(logit_KN.detach(), 0).cumsum(0)[:-1]
     part_1N = (below_KN < chance_N).sum(0, keepdim=True)
     mean_N, spread_N, unit_N = (x.gather(0, part_1N)[0] for x in (mean_KN, spread_KN, unit_KN))
