@@ -77,7 +77,6 @@ class Hazards(nn.Module):
         """What networks read of it."""
         return [self.surprise(rhythm), *rhythm.inputs()]
 
-    @torch.no_grad()
     def after(self, rhythm: Rhythm, masks: Tensor, age: Tensor, step: Tensor) -> Rhythm:
         """After a step at which ``masks`` (..., M) were observed."""
         chance = self.usual(age, step, rhythm.gap).sigmoid()
