@@ -11,11 +11,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, silu
+from torch.nn.functional import pad
 
 from rgan.nets.spec import Levels
-from rgan.nets.stepping import first_of, last_of, linear
-from rgan.nets.together import SHARP
+from rgan.nets.together import TurnHead
 
 DOUBT = 1.0
 """Steps' worth of doubt that what follows a level differs from what is usual."""
@@ -94,7 +93,7 @@ class LevelCode(nn.Module):
         return both_FN.index_select(0, self.back)
 
 
-class LevelHead(nn.Module):
+class LevelHead(TurnHead):
     """Levels by softmax, one feature in the light of those before it at the same step.
 
     Logits begin as the logarithm of how often each level follows each in the training sequences,
@@ -108,25 +107,12 @@ class LevelHead(nn.Module):
     """
 
     table: Tensor
-    order: Tensor
 
     def __init__(self, size: int, hidden: int, code: LevelCode) -> None:
-        super().__init__()
+        super().__init__(size, hidden, (code.owner[:, None] > code.owner).float())
         self.code = code
-        self.net = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, code.size))
-        self.straight = nn.Linear(size, code.size, bias=False)
-        self.beside = nn.Parameter(torch.zeros(code.size, code.size))
-        self.register_buffer("order", (code.owner[:, None] > code.owner).float(), False)
         # of first values, then of those that follow each level
         self.register_buffer("table", torch.zeros(1 + code.size, code.size))
-        with torch.no_grad():
-            last_of(self.net).weight.mul_(0.1)
-            last_of(self.net).bias.zero_()
-            self.straight.weight.zero_()
-
-    @property
-    def _beside(self) -> Tensor:
-        return SHARP * self.beside * self.order
 
     @torch.no_grad()
     def fit(self, hot_NTL: Tensor, last_NTL: Tensor) -> None:
@@ -161,9 +147,8 @@ class LevelHead(nn.Module):
             noise_JN: normal numbers.
             seen_JN: 1 where a value is observed, else 0. last_LN: the last levels.
         """
-        first, last, beside_LL = first_of(self.net), last_of(self.net), self._beside
-        logit_LN = linear(last, silu(linear(first, x_IN))) + self.straight.weight @ x_IN
-        logit_LN = logit_LN + self.table[1:].T @ last_LN
+        beside_LL = self._beside
+        logit_LN = self._logits(x_IN) + self.table[1:].T @ last_LN
         logit_LN = logit_LN + self.table[0][:, None] * (1 - self.code.same @ last_LN)
         chance_JN, drawn, start = torch.special.ndtr(noise_JN), [], 0
         for j, size in enumerate(self.code.sizes):

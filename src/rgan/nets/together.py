@@ -6,8 +6,6 @@ units. What is drawn has its sequences last, as in ``stepping``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, silu
@@ -23,7 +21,40 @@ RHYTHM = 5
 """What ``Hazards.inputs`` gives for each mask."""
 
 
-class MaskHead(nn.Module):
+class TurnHead(nn.Module):
+    """Logits by a network and a straight part beside it, and weights on what has been decided
+    before at the same step. All begin near nothing, so that a head begins as its table.
+
+    Args:
+        size: numbers that it reads. hidden: H. order: (K, K) 1 where the second is decided before
+            the first, for K logits.
+    """
+
+    order: Tensor
+
+    def __init__(self, size: int, hidden: int, order: Tensor) -> None:
+        super().__init__()
+        k = len(order)
+        self.net = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, k))
+        self.straight = nn.Linear(size, k, bias=False)
+        self.beside = nn.Parameter(torch.zeros(k, k))
+        self.register_buffer("order", order, False)
+        with torch.no_grad():
+            last_of(self.net).weight.mul_(0.1)
+            last_of(self.net).bias.zero_()
+            self.straight.weight.zero_()
+
+    @property
+    def _beside(self) -> Tensor:
+        return SHARP * self.beside * self.order
+
+    def _logits(self, x_IN: Tensor) -> Tensor:
+        """(K, N) before anything is decided, less the table."""
+        hidden_HN = silu(linear(first_of(self.net), x_IN))
+        return linear(last_of(self.net), hidden_HN) + self.straight.weight @ x_IN
+
+
+class MaskHead(TurnHead):
     """What is observed: logits that begin as ``Hazards``, each with weights on the decisions before
     it, less how likely those were by their hazards.
 
@@ -34,25 +65,10 @@ class MaskHead(nn.Module):
         size: I. hidden: H. steps: T. masks: which features have one.
     """
 
-    order: Tensor
-
     def __init__(self, size: int, hidden: int, steps: int, masks: tuple[int, ...]) -> None:
-        super().__init__()
         m = len(masks)
+        super().__init__(size + RHYTHM * m, hidden, torch.ones(m, m).tril(-1))
         self.hazards = Hazards(steps, masks)
-        size += RHYTHM * m
-        self.net = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, m))
-        self.straight = nn.Linear(size, m, bias=False)
-        self.beside = nn.Parameter(torch.zeros(m, m))
-        self.register_buffer("order", torch.ones(m, m).tril(-1), False)
-        with torch.no_grad():
-            last_of(self.net).weight.mul_(0.1)
-            last_of(self.net).bias.zero_()
-            self.straight.weight.zero_()
-
-    @property
-    def _beside(self) -> Tensor:
-        return SHARP * self.beside * self.order
 
     def likelihood(self, x_NTI: Tensor, masks_NTM: Tensor, age_NTF: Tensor) -> Tensor:
         """(N, T) minus the logarithm of how likely the masks are.
@@ -77,24 +93,19 @@ class MaskHead(nn.Module):
         Args:
             rhythm: (N, M) before it.
         """
-        first, last, beside_MM = first_of(self.net), last_of(self.net), self._beside
+        beside_MM = self._beside
         when = age_FN.T, torch.tensor([step], device=age_FN.device)
         usual_MN = self.hazards(*when, rhythm).T
         x_IN = torch.cat([x_IN, *(part.T for part in self.hazards.inputs(rhythm))])
-        logits_MN = linear(last, silu(linear(first, x_IN))) + self.straight.weight @ x_IN
-        logits_MN = logits_MN + usual_MN + noise_MN - beside_MM @ usual_MN.sigmoid()
-        _, decided = _in_turn(logits_MN, beside_MM, lambda _, x_N: straight_through_step(x_N))
-        masks_MN = torch.stack(decided)
+        logits_MN = self._logits(x_IN) + usual_MN + noise_MN - beside_MM @ usual_MN.sigmoid()
+        masks_MN = _in_turn(logits_MN, beside_MM)
         return masks_MN, self.hazards.after(rhythm, masks_MN.detach().T, *when)
 
 
-def _in_turn(
-    rows_FN: Tensor, beside_FF: Tensor, weigh: Callable[[int, Tensor], Tensor]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The rows, each moved by what ``weigh`` made of those before it, times weights; and that."""
-    moved, weighed = [], []
-    for j in range(len(rows_FN)):
-        moved.append(rows_FN[0])
-        weighed.append(weigh(j, rows_FN[0]))
-        rows_FN = torch.addr(rows_FN[1:], beside_FF[j + 1 :, j], weighed[j])
-    return moved, weighed
+def _in_turn(logits_MN: Tensor, beside_MM: Tensor) -> Tensor:
+    """(M, N) decisions, each by its logit moved by those before it, times weights."""
+    decided: list[Tensor] = []
+    for j in range(len(logits_MN)):
+        decided.append(straight_through_step(logits_MN[0]))
+        logits_MN = torch.addr(logits_MN[1:], beside_MM[j + 1 :, j], decided[j])
+    return torch.stack(decided)
