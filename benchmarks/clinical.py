@@ -30,7 +30,7 @@ from typing import Any
 
 from common import machine, markdown, reached
 
-from rgan.config import Config, changed, preset
+from rgan.config import Config, changed, differences, from_sections, preset
 from rgan.data.load import load
 from rgan.evaluate.config import EvaluateConfig
 from rgan.evaluate.core import evaluate
@@ -47,8 +47,8 @@ METRICS = ("tstr", "trts", "augmented", "thresholds", "missingness", "missing_cu
 Row = dict[str, Any]
 
 
-def trial(options: argparse.Namespace, seed: int) -> Row:
-    """Train once and judge on the other set."""
+def configuration(options: argparse.Namespace, seed: int) -> Config:
+    """What a seed is trained with."""
     settings: dict[str, Any] = {
         "data.source": str(options.train),
         "data.test": 0.01,  # the least that a split takes: what is judged stands in the other set
@@ -59,7 +59,29 @@ def trial(options: argparse.Namespace, seed: int) -> Row:
     if options.steps:
         settings["train.steps"] = options.steps
     settings |= dict(entry.split("=", 1) for entry in options.set)
-    config = changed(preset(options.preset), settings)
+    return changed(preset(options.preset), settings)
+
+
+def noted(config: Config) -> Config:
+    """As it goes into the results: a folder's name, and nothing of where it lies."""
+    return changed(config, {"data.source": Path(config.data.source).name})
+
+
+def check_settings(rows: list[Row], config: Config) -> None:
+    """End the program where the file has rows of other settings than a seed's."""
+    for row in rows:
+        other = differences(from_sections(row["config"]), noted(config))
+        other.pop("train.seed", None)
+        if other:
+            lines = "\n".join(f"  {key}: {old} -> {new}" for key, (old, new) in other.items())
+            sys.exit(
+                f"seed {row['seed']} is in the file with other settings:\n{lines}\n"
+                "numbers of different settings do not go into one table; try --out FILE"
+            )
+
+
+def trial(config: Config, options: argparse.Namespace) -> Row:
+    """Train once and judge on the other set."""
     with tempfile.TemporaryDirectory() as runs, make_progress(options.quiet) as progress:
         outcome = fit(config, runs=runs, listeners=(progress,), command="benchmarks/clinical.py")
         if outcome.ended.status != "finished":
@@ -74,13 +96,13 @@ def trial(options: argparse.Namespace, seed: int) -> Row:
         EvaluateConfig(metrics=METRICS, repeats=options.repeats, size=options.size),
     )
     return {
-        "seed": seed,
+        "seed": config.train.seed,
         "steps": outcome.ended.step,
         "stays": len(session.splits.train),
         "train_seconds": outcome.ended.seconds,
         "evaluate_seconds": time.monotonic() - began,
         "peak_bytes": peak,
-        "config": config.to_sections(),
+        "config": noted(config).to_sections(),
         "evaluation": result.to_dict(),
     }
 
@@ -168,8 +190,10 @@ def shape(rows: list[Row]) -> str:
     value = of("missing_pattern", "value")
     line("judge of masks, above chance", value, of("missing_pattern", "floor"), "<= .10",
          max(value) <= 0.10)  # fmt: skip
-    value = of("length_ks", "value") or [0.0]
-    line("lengths, KS", value, of("length_ks", "floor"), "< .05", max(value) < 0.05)
+    if value := of("length_ks", "value"):
+        line("lengths, KS", value, of("length_ks", "floor"), "< .05", max(value) < 0.05)
+    else:  # PhysioNet's stays all have 48 hours: there is nothing to reach
+        lines.append(["lengths, KS", "all of one length", "", "< .05", "not judged"])
     for name, label in (("models_rank", "order of models kept"),
                         ("features_rank", "order of features kept"),
                         ("groups_gap", "AUROC lost in the worst group")):  # fmt: skip
@@ -200,13 +224,17 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the file and train nothing")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()
+    if options.out.exists() and not (options.resume or options.show):
+        parser.error(f"{options.out} is there already: --resume, --show, or --out FILE")
     document: dict[str, Any] = {"machine": machine(), "rows": []}
     if options.show or (options.resume and options.out.exists()):
         document = json.loads(options.out.read_text())
     rows = document["rows"]
     for seed in [] if options.show else options.seeds:
+        config = configuration(options, seed)
+        check_settings(rows, config)
         if seed not in {row["seed"] for row in rows}:
-            rows.append(trial(options, seed))
+            rows.append(trial(config, options))
             write_json(options.out, document)
     print(document["machine"])
     print(f"{rows[0]['stays']:,} stays to train, {rows[0]['steps']:,} steps\n")
