@@ -1,7 +1,8 @@
-"""The head that decides what is observed: each feature in the light of those before it.
+"""Heads that decide one thing in the light of those before it at a step: what they share, and the
+one that decides what is observed.
 
-Shape letters: N sequences (or sequences times steps), F features, M masks, I inputs, H hidden
-units. What is drawn has its sequences last, as in ``stepping``.
+Shape letters: N sequences (or sequences times steps), F features, M masks, K logits, I inputs,
+H hidden units. What is drawn has its sequences last, as in ``stepping``.
 """
 
 from __future__ import annotations
