@@ -287,6 +287,34 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(tmp_path: Path, victim: s
     assert saved(tmp_path) >= step + 5
 
 
+@linux
+def test_parting_ends_the_threads_of_the_group() -> None:
+    """Those that go on abort the process now and then, while Python ends."""
+    program = """
+import torch
+from pathlib import Path
+from rgan.train.distributed import Processes
+
+def threads():
+    return sorted((task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir())
+
+alone = threads()
+group = Processes(torch.distributed.HashStore(), 0, 1, torch.device("cpu"))
+assert threads() != alone, alone
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports more of torch
+group.close()
+assert threads() == alone, threads()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_under_torchrun_one_run_is_written_and_all_end(tmp_path: Path) -> None:
     words = map(str, (*LONG, "--device", "cpu", "--set", "train.steps=10"))
     done = subprocess.run(

@@ -9,6 +9,7 @@ Shape letters: N sequences of the whole batch, n of one process's part.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -54,6 +55,7 @@ class Processes(Group):
         self.rank, self.size, self.device, self._explain = rank, size, device, explain
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        _import_before_meeting()
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
         self._gradients = dist.new_group(backend="nccl") if device.type == "cuda" else None
         self.total = self._total
@@ -171,6 +173,15 @@ class Processes(Group):
     def explained(self, error: Exception) -> Exception:
         """Why this process waited in vain."""
         return self._explain(error)
+
+
+def _import_before_meeting() -> None:
+    """Import what keeps the group as it stands at import, as defaults of its functions.
+
+    Optimizers import it with much else. With a group in it, that group's threads outlive ``close``,
+    and now and then abort the process while Python ends.
+    """
+    importlib.import_module("torch.distributed.nn")
 
 
 class _Total(torch.autograd.Function):
