@@ -10,7 +10,8 @@ The package's recipe for images is trained first, in one thread; then the DCGAN 
 about as many weights, for the seconds of processor time that the first one took. With ``--budget``
 the recipe gets the number of whole epochs that comes nearest to so many seconds, and its rates fall
 along them; a single epoch that is longer is broken off, which the table says. Neither is looked at
-while it trains, and nothing is chosen by what is printed. Held-out images are the test split.
+while it trains, and nothing is chosen by what is printed: held-out images are the test split. What
+the validation split says, by which a recipe may be chosen, is in the file only.
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def train_and_judge(asked: argparse.Namespace, seed: int, rows: list[Row]) -> No
     splits = open_session(config, sequences).splits
     most, steps = asked.judged
     judge = Judge(splits.train, splits.test, most, steps, seed)
+    chooser = Judge(splits.train, splits.validation, most, 0, seed)
     floor = next((row["floor"] for row in done.values()), None) or judge.floor()
     made: Sequences
     for model in (model for model in MODELS if model not in done):
@@ -167,6 +169,7 @@ def train_and_judge(asked: argparse.Namespace, seed: int, rows: list[Row]) -> No
         # in another order than the training images' own, or each class may have its own stretch
         made = made[np.random.default_rng(seed).permutation(len(made))]
         row |= {"scores": judge.scores(made), "floor": floor}
+        row["validation"] = chooser.scores(made)
         done[model] = row
         rows.append(row)
         write_json(asked.out, {"version": 1, "rows": rows})

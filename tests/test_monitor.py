@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,23 @@ def test_a_budget_that_is_exceeded_is_told_once_and_then_kept():
     session.state.monitor = {**monitor.memory, "trained": 1e4}
     monitor(EpochEnded(40, 5))
     assert len(told) == 2
+
+
+def test_the_clock_has_no_say_in_when_likelihood_is_looked_at(tmp_path: Path):
+    """By these looks a training ends, so a slow machine must take as many as a fast one."""
+    likely = {"monitor__metric": "likelihood", "objective__name": "likelihood"}
+    likely |= {"generator__feedback": True, "train__epochs": 8, "monitor__looks": 8}
+    config = tiny(**likely, monitor__budget=0.02)
+
+    def slow(event: Event) -> None:
+        if isinstance(event, Stepped):
+            time.sleep(0.05)
+
+    quick = fit(config, runs=tmp_path / "quick").run
+    slowed = fit(config, runs=tmp_path / "slowed", listeners=(slow,)).run
+    assert looks(quick) == looks(slowed)
+    # 12 sequences are judged in a look; an epoch is learnt from 56 of them, three passes each
+    assert 2 <= len(looks(quick)) <= 8 * 3 * 56 * 0.02 / 12 + 1
 
 
 # -- what is measured ------------------------------------------------------------------------

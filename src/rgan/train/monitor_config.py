@@ -30,7 +30,7 @@ class MonitorConfig:
     """Epochs between two looks; 0: as ``looks`` has it."""
     budget: float = Field(default=0.04, ge=0.0, le=1.0)
     """The most that looks may take, as a share of the training's time so far; a look that would
-    take more is put off. 0: no limit."""
+    take more is put off. 0: no limit. By the clock; of ``likelihood`` by sequences."""
     size: int = Field(default=300, ge=20, le=2000)
     """Most sequences of each side in a look."""
     metric: MonitorMetric = "overall"

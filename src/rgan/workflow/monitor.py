@@ -23,6 +23,8 @@ from rgan.workflow.trained import Trained
 FIRST = (0.5, 2e-6)
 """Seconds that a first look is taken to cost, and those for each value of a set. It judges the
 untrained generator and real sequences as well."""
+PASSES = 3
+"""Forward passes that learning from a sequence counts as: one, and twice that for its slopes."""
 
 
 class Monitor:
@@ -49,6 +51,7 @@ class Monitor:
             "trained": 0.0,
             "spent": 0.0,
             "cost": self._guess(),
+            "looks": 0,
         }
         memory = session.state.monitor
         if memory.get("metric") != self.config.metric:  # another curve: nothing of the old one fits
@@ -60,8 +63,6 @@ class Monitor:
         self.clock = time.monotonic()
 
     def _guess(self) -> float:
-        if self.config.metric == "likelihood":
-            return 0.0
         values = self.session.splits.validation.values
         return FIRST[0] + FIRST[1] * self.config.size * values.shape[1] * values.shape[2]
 
@@ -125,10 +126,21 @@ class Monitor:
         due = event.epoch % self.every == 0 or event.step >= self.total or self.put_off
         if not due:
             return False
-        memory, budget = self.memory, self.config.budget
-        allowed = budget * memory["trained"] if budget else math.inf
-        self.put_off = memory["spent"] + memory["cost"] > allowed
+        self.put_off = bool(self.config.budget) and self._exceeds(self.config.budget)
         return not self.put_off
+
+    def _exceeds(self, budget: float) -> bool:
+        """Whether one more look would take more of the training so far than this share.
+
+        By the clock; likelihood, whose looks cost what learning does, by sequences that went
+        through the generator: by it a training ends where it does on any machine.
+        """
+        memory, session = self.memory, self.session
+        if self.config.metric != "likelihood":
+            return bool(memory["spent"] + memory["cost"] > budget * memory["trained"])
+        learnt = PASSES * session.config.train.batch_size * session.state.drawn
+        judged = len(session.splits.validation) * (memory["looks"] + 1)
+        return bool(memory["looks"]) and judged > budget * learnt
 
     def _look(self, event: EpochEnded) -> None:
         begun = time.monotonic()
@@ -149,7 +161,8 @@ class Monitor:
         self.asks = self._take_in(place, values)
         took = time.monotonic() - begun
         cost = time.monotonic() - ready
-        self._remember(spent=self.memory["spent"] + took, cost=cost)
+        looks = self.memory["looks"] + 1
+        self._remember(spent=self.memory["spent"] + took, cost=cost, looks=looks)
         value = values.get(self.config.metric)
         self.emit(
             Judged(event.step, event.epoch, values, self.config.metric, value, self.asks, took)
@@ -185,6 +198,8 @@ class Monitor:
 
     def _tell_cost(self) -> None:
         memory, budget = self.memory, self.config.budget
+        if self.config.metric == "likelihood":
+            return
         if budget and memory["spent"] > budget * memory["trained"] and not memory.get("told"):
             share = memory["spent"] / max(memory["trained"], 1e-9)
             self._remember(told=True)
