@@ -392,6 +392,24 @@ class TestLikeData:
         np.testing.assert_array_equal(rounded.values[:, :, 2], off.values[:, :, 2])
         np.testing.assert_array_equal(rounded.static, data.static)
 
+    def test_what_comes_in_tens_or_hundreds_is_made_so(self) -> None:
+        rng = np.random.default_rng(0)
+        values = np.stack(
+            [
+                10 * rng.integers(1, 100, (50, 4)),
+                100 * rng.integers(0, 9, (50, 4)),
+                100 * rng.integers(0, 2, (50, 4)),  # two values may be a switch of any size
+            ],
+            axis=2,
+        ).astype(np.float32)
+        data = Sequences(values)
+        fitted = Pipeline.fit(("zscore",), data)
+        assert [span[2] for span in fitted.ranges.values] == [-1, -2, 0]
+        off = replace(data, values=data.values + 4.3)
+        rounded = fitted.round_like_data(off).values
+        np.testing.assert_array_equal(rounded[..., :2], data.values[..., :2])
+        np.testing.assert_array_equal(rounded[..., 2], data.values[..., 2] + 4)
+
     def test_training_data_is_already_so(self) -> None:
         data = self.scores()
         fitted = Pipeline.fit(("zscore",), data)

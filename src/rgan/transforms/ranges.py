@@ -23,7 +23,8 @@ from rgan.errors import DataError
 from rgan.sequences import Sequences
 from rgan.transforms.base import CHUNK
 
-MAX_DECIMALS = 4
+MOST_ZEROS, MAX_DECIMALS = 6, 4
+_LOOK = 1000
 Range = tuple[float | None, float | None, int | None]
 
 
@@ -32,8 +33,8 @@ class Ranges:
     """Ranges and decimals, seen in the training data, in original units.
 
     Args:
-        values: (low, high, decimals) of each of the F features. Decimals: the fewest of 0 to 4 that
-            write every observed value, None where 4 do not suffice.
+        values: (low, high, decimals) of each of the F features. Decimals: the fewest of -6 to 4
+            that write every observed value (-1: tens), None where 4 do not suffice.
         static: the same of each of the A static attributes; None for those that are codes.
     """
 
@@ -110,17 +111,22 @@ class Ranges:
 
 
 def decimals_of(values: NDArray[np.float32]) -> int | None:
-    """The fewest decimals, 0 to 4, that write all these values; None where 4 do not suffice.
+    """The fewest decimals, -6 to 4, that write all these values; None where 4 do not suffice.
+
+    Where there are no three different values, they are not taken for tens or hundreds.
 
     >>> decimals_of(np.array([36.5, 37.25], np.float32))
     2
+    >>> decimals_of(np.array([20, 50, 110], np.float32))
+    -1
     """
-    for decimals in range(MAX_DECIMALS + 1):
+    few = len(np.unique(values[:_LOOK])) < 3 and len(np.unique(values)) < 3
+    for decimals in range(0 if few else -MOST_ZEROS, MAX_DECIMALS + 1):
         span = [(0.0, 0.0, decimals)]
         # A look at a few values settles most features without rounding all of them.
         if all(
             np.array_equal(_limited(part, span, clip=False, rounding=True), part)
-            for part in (values[:1000], values)
+            for part in (values[:_LOOK], values)
         ):
             return decimals
     return None
