@@ -13,27 +13,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from rgan.nets.autoregression import ROWS, fit
 from rgan.nets.base import BaseGenerator, Noise, NoiseSizes
 from rgan.nets.batch import Batch
+from rgan.nets.beginning import begin
 from rgan.nets.config import GeneratorConfig
 from rgan.nets.decisions import on_lattice
 from rgan.nets.ending import EndingHead, Ends
+from rgan.nets.free import FreeValues
 from rgan.nets.labels import LabelReader
 from rgan.nets.layers import POSITION_CHANNELS, full, full_precision, positions
 from rgan.nets.levels import LevelCode, LevelHead
 from rgan.nets.past import Past, history
-from rgan.nets.quantiles import at_steps, fit_tables, from_normal, straight_table, to_normal
 from rgan.nets.rhythm import Rhythm
+from rgan.nets.scores import Scores
 from rgan.nets.share import Share, drawn
 from rgan.nets.spec import SequenceSpec
+from rgan.nets.spread import Spread
 from rgan.nets.statics import StaticCopula
 from rgan.nets.stepping import State, Stepper, first_state, linear
 from rgan.nets.together import MaskHead
-from rgan.nets.values import ValueHead
-
-LIMIT = 4.0
-"""Deviations that a normal score is kept within."""
 
 
 class FeedbackGenerator(BaseGenerator):
@@ -41,16 +39,15 @@ class FeedbackGenerator(BaseGenerator):
 
     At a step it first decides what is observed, one feature after the other in the light of those
     before (a fully visible sigmoid belief network, Neal 1992), then draws values as mixtures of
-    normal distributions in normal scores, likewise in the light of those before; before these, the
-    levels of features that have few, by softmax (``LevelHead``). So every sequence
-    has a likelihood, which ``likelihood`` gives and a training can maximise; and what is drawn is a
-    function of noise with a slope, by which a critic can teach it too.
+    normal distributions in scores of them, likewise in the light of those before; before these, the
+    levels of features that have few, by softmax (``LevelHead``). Where nothing is missing, the
+    first step has a density of its own (``Opening``). So every sequence has a likelihood, which
+    ``likelihood`` gives and a training can maximise; and what is drawn is a function of noise with
+    a slope, by which a critic can teach it too.
 
     Output fed back to a recurrent GAN: Mogren 2016 (C-RNN-GAN, arXiv 1611.09904). Likelihood and a
     critic for one generator: Grover et al. 2018 (Flow-GAN, arXiv 1705.08868).
     """
-
-    table: Tensor
 
     def __init__(self, spec: SequenceSpec, config: GeneratorConfig) -> None:
         f, m, ends = spec.values, len(spec.masks), int(spec.variable_length)
@@ -68,47 +65,18 @@ class FeedbackGenerator(BaseGenerator):
         self.recurrence = kinds[config.cell](h, h, config.layers, batch_first=True)
         self.masks = MaskHead(size, h, spec.steps, spec.masks) if m else None
         self.levels = LevelHead(h + size + m, h, self.code) if few else None
-        free, before = self.code.free, slice(h, h + 2 * f)
-        self.values = ValueHead(h + size + m + few, h, free, before) if free else None
+        opens = not m and row == spec.classes
+        levels, before = row + few if opens else None, slice(h, h + 2 * f)
+        known = h + size + m + few
+        self.values = FreeValues(known, h, self.code, before, levels) if self.code.free else None
         self.ending = EndingHead(h + size + m + 4 * f + 2 * few, h, spec) if ends else None
-        self.register_buffer("table", straight_table(f))
+        self.scores, self.normal = Scores(f), Scores(f)
+        self.spread = Spread(f)
         self._add_lattice()
 
-    @torch.no_grad()
     def start(self, batch: Batch) -> None:
-        """Fit the tables of normal scores, the label's reader, the static attributes, the linear
-        guess, how often levels follow each other and how often features are measured again."""
-        f = self.spec.values
-        valid_NT1 = batch.valid[..., None]
-        seen_NTF = self._observed(batch.x[..., f:], valid_NT1) > 0.5
-        random = torch.Generator().manual_seed(0)
-        noise_NTF = torch.rand(batch.x[..., :f].shape, generator=random).to(batch.x.device)
-        values_NTF = self._spread(batch.x[..., :f], noise_NTF).double()
-        fit_tables(self.table, values_NTF, seen_NTF)
-        self.labels.fit(self._scores(batch.x[..., :f]), seen_NTF, batch)
-        self.statics.fit(replace(batch, condition=self.labels.hidden(batch.condition)))
-        self._guess(values_NTF, seen_NTF, batch)
-        if self.levels is not None:
-            hot_NTL = self.code.hot(batch.x[..., :f], seen_NTF)
-            self.levels.fit(hot_NTL, self.code.before(hot_NTL))
-        if self.masks is not None:
-            past = history(torch.zeros_like(batch.x[..., :f]), seen_NTF.float())
-            self.masks.hazards.fit(past.age, batch.x[..., f:], batch.valid)
-        if self.ending is not None:
-            label_NK = self.labels.hidden(batch.condition)[:, : self.spec.classes]
-            self.ending.start(batch.lengths, label_NK)
-
-    def _guess(self, values_NTF: Tensor, seen_NTF: Tensor, batch: Batch) -> None:
-        """Start the values from a linear guess, which levels have no part in."""
-        if self.values is None:
-            return
-        few = slice(max(1, ROWS // self.spec.steps))
-        past = history(self._scores(batch.x[few, :, : self.spec.values]), seen_NTF[few].float())
-        before = [part.index_fill(2, self.code.columns, 0.0) for part in (past.score, past.change)]
-        target_NTF = self._scores(values_NTF[few])
-        parts = map(self._free, (past.score, target_NTF, seen_NTF[few], past.known))
-        valid = batch.valid[few] > 0.5
-        self.values.start(fit(*(part[valid] for part in (torch.cat(before, dim=2), *parts))))
+        """Fit everything that is known before the first step of training (``begin``)."""
+        begin(self, batch)
 
     def likelihood(
         self, real: Batch, random: torch.Generator, share: Share | None = None
@@ -117,17 +85,17 @@ class FeedbackGenerator(BaseGenerator):
         static attributes; for a step, in nats.
 
         Args:
-            random: spreads rounded values over what they were rounded from (dequantisation), and
-                leaves units out; the same state gives the same numbers.
+            random: moves values by less than is seen (``Spread``), and leaves units out; the same
+                state gives the same numbers.
             share: which sequences of a larger batch these are.
         """
         f, valid_NT1 = self.spec.values, real.valid[..., None]
         masks_NTM = real.x[..., f:]
         seen_NTF = self._observed(masks_NTM, valid_NT1)
-        noise_NTF = drawn("uniform", real.x[..., :f].shape, random, share)
         with torch.no_grad(), full_precision(real.x.device):
-            score_NTF = self._scores(real.x[..., :f])
-            target_NTF = self._scores(self._spread(real.x[..., :f], noise_NTF))
+            both = self.spread(real.x[..., :f], self.lattice[0], random, share)
+            score_NTF, target_NTF = map(self.scores, both)
+            first_NF = self.normal(both[1][:, 0])
             past = history(score_NTF, seen_NTF)
             hot_NTL = self.code.hot(real.x[..., :f], seen_NTF)
             last_NTL = self.code.before(hot_NTL)
@@ -148,8 +116,10 @@ class FeedbackGenerator(BaseGenerator):
                 loss_NT = loss_NT + self.levels.likelihood(seen_NTK, hot_NTL, last_NTL)
                 seen_NTK = torch.cat([seen_NTK, hot_NTL], dim=2)
             if self.values is not None:
-                values = map(self._free, (target_NTF, seen_NTF, past.score, past.known))
-                loss_NT = loss_NT + self.values.likelihood(seen_NTK, *values)
+                values = (target_NTF, seen_NTF, past)
+                own_NT = self.values.likelihood(seen_NTK, *values)
+                first_NG = torch.cat([row_NR, hot_NTL[:, 0]], dim=1)
+                loss_NT = loss_NT + self.values.opened(own_NT, first_NG, first_NF)
             if self.ending is None:
                 return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
             known = past.next(score_NTF, seen_NTF).inputs()
@@ -200,9 +170,16 @@ class FeedbackGenerator(BaseGenerator):
                     hot_LN = self.levels.draw(known_KN, *lot)
                     known_KN = torch.cat([known_KN, hot_LN])
                     last_LN = self.code.after(hot_LN, last_LN, 0)
-                free_FN = self._draw_free(known_KN, normal_TEN[t], seen_FN, past)
+                free_FN = None
+                if self.values is not None:
+                    gaps_FN = None if self.masks is None else seen_FN
+                    u_JN = self.values.draw(known_KN, normal_TEN[t], gaps_FN, past)
+                    free_FN = self._unscored(self.scores, u_JN)
+                    if t == 0:
+                        first_GN = torch.cat([row_NR.T, hot_LN])
+                        free_FN = self._opened(free_FN, normal_TEN[t], first_GN)
                 values_NF = self.code.values(hot_LN, free_FN).T
-                past = past.next(self._scores(values_NF).T, seen_FN)
+                past = past.next(self.scores(values_NF).T, seen_FN)
                 if self.ending is not None:
                     after_KN = torch.cat([known_KN, *past.inputs(), last_LN])
                     ends.after(after_KN, chance_TMN[t, -1])
@@ -216,30 +193,25 @@ class FeedbackGenerator(BaseGenerator):
         batch = batch.with_content(torch.cat([values_NTF * seen_NTF, masks_NTM], dim=2), static_NS)
         if not spec.classes:
             return batch
-        score_NTF = self._scores(values_NTF)
+        score_NTF = self.scores(values_NTF)
         normal_NK = noise.whole[:, spec.static :]
         return replace(batch, condition=self.labels(normal_NK, score_NTF, seen_NTF, batch))
 
-    def _draw_free(
-        self, known_KN: Tensor, normal_EN: Tensor, seen_FN: Tensor, past: Past
-    ) -> Tensor | None:
-        """(F, N) values of the features without levels, where there are any."""
-        if self.values is None:
-            return None
-        table, lattice = self.table, self.lattice
-        parts = [seen_FN, past.score, past.known]
+    def _unscored(self, scores: Scores, u_JN: Tensor) -> Tensor:
+        """(J, N) values of the features without levels, as they can be."""
+        columns, lattice = None, self.lattice
         if self.levels is not None:
-            others = self.code.others
-            table, lattice = table[others], lattice[:, others]
-            parts = [part[others] for part in parts]
-            normal_EN = torch.cat([part[others] for part in normal_EN.chunk(2)])
-        gaps_FN = None if self.masks is None else parts[0]
-        u_FN = self.values.draw(known_KN, normal_EN, gaps_FN, *parts[1:])
-        return on_lattice(from_normal(u_FN.T.clamp(-LIMIT, LIMIT), table), lattice).T
+            columns, lattice = self.code.others, lattice[:, self.code.others]
+        return on_lattice(scores.values(u_JN.T, columns), lattice).T
 
-    def _free(self, part: Tensor) -> Tensor:
-        """(..., F) of the features without levels."""
-        return part if self.levels is None else part.index_select(-1, self.code.others)
+    def _opened(self, free_JN: Tensor, normal_EN: Tensor, first_GN: Tensor) -> Tensor:
+        """These values of a first step, or the opening's where it fits."""
+        assert self.values is not None
+        first_JN = self.values.draw_first(normal_EN, first_GN)
+        if self.values.opening is None or first_JN is None:
+            return free_JN
+        first_JN = self._unscored(self.normal, first_JN)
+        return torch.where(self.values.opening.fits, first_JN, free_JN)
 
     @property
     def reads_labels(self) -> bool:
@@ -281,12 +253,3 @@ class FeedbackGenerator(BaseGenerator):
         """(N, T, P) where each step stands; it must not tell when a sequence will end."""
         longest_N = torch.full_like(lengths_N, self.spec.steps)
         return positions(longest_N, self.spec.steps, dtype)
-
-    def _spread(self, values_NTF: Tensor, noise_NTF: Tensor) -> Tensor:
-        """Rounded values moved by up to half a step of the lattice (dequantisation, Uria et al.
-        2013, arXiv 1306.0186), which ``on_lattice`` undoes."""
-        return values_NTF + (noise_NTF - 0.5) * self.lattice[0]
-
-    def _scores(self, values_NTF: Tensor) -> Tensor:
-        scores_NTF = at_steps(to_normal, full(values_NTF), self.table)
-        return scores_NTF.clamp(-LIMIT, LIMIT)
