@@ -74,7 +74,7 @@ def encoder(data: Sequences, *names: str) -> Encoder:
 def test_a_value_between_those_of_training_lies_between_its_neighbours(seed: int) -> None:
     model = RGAN(
         preset="feedback",
-        steps=100,
+        steps=300,
         settings={"generator.hidden": 24},
         condition="age",
         random_state=seed,
@@ -82,8 +82,10 @@ def test_a_value_between_those_of_training_lies_between_its_neighbours(seed: int
     ).fit(wards())
     ages = (30, 40, 50, 60, 70)  # none of 50 has been seen
     means = [np.nanmean(model.sample(200, conditions={"age": age})) for age in ages]
-    assert np.all(np.diff(means) > 0.5), means
-    assert means[2] == pytest.approx(60, abs=2)
+    assert np.all(np.diff(means) > 2), means
+    # 200 samples deviate by 2 from a sine that 300 steps have not learnt to the end
+    truth = 60 + 10 * np.sin((np.array(ages) - 50) / 60 * np.pi)
+    assert means == pytest.approx(truth.tolist(), abs=1.5)
 
 
 def test_conditions_are_columns_of_the_condition_and_not_generated() -> None:
