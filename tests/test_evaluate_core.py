@@ -128,6 +128,32 @@ def test_a_shift_is_worse_than_the_floor_in_its_direction():
     assert found["tstr_linear_accuracy"].value < found["tstr_linear_accuracy"].floor
 
 
+def test_more_synthetic_sequences_than_real_ones_are_for_tstr_alone():
+    """Labels that are wrong by chance: what one draw loses by them, ten draws win back."""
+    pool, rng = toy(4000, 9), np.random.default_rng(0)
+    assert pool.labels is not None
+    wrong_N = rng.random(len(pool)) < 0.8
+    pool = replace(pool, labels=np.where(wrong_N, rng.permutation(pool.labels), pool.labels))
+
+    def noisy(n: int, seed: int) -> Sequences:
+        return pool[np.random.default_rng(seed).permutation(len(pool))[:n]]
+
+    one, ten = (
+        evaluate(
+            toy(60, 1), toy(400, 2), noisy, EvaluateConfig(("mmd", "tstr"), repeats=5, times=times)
+        )
+        for times in (1, 10)
+    )
+    assert ten["mmd2"].values == one["mmd2"].values
+    assert ten["tstr_linear_auroc"].floor == one["tstr_linear_auroc"].floor
+    assert (one.sizes["synthetic"], ten.sizes["synthetic"]) == (60, 600)
+    for kind in ("linear", "boosting"):  # won by five seeds of wrong labels: .04 to .30, .03 to .19
+        assert ten[f"tstr_{kind}_auroc"].value > one[f"tstr_{kind}_auroc"].value + 0.02
+    for times in (0, 21):
+        with pytest.raises(ValidationError):
+            EvaluateConfig(times=times)
+
+
 def test_the_sampler_is_held_to_its_word():
     train, test = toy(40, 1), toy(40, 2)
     config = EvaluateConfig(metrics=("mmd",), repeats=1)

@@ -20,6 +20,9 @@ class EvaluateConfig:
     """How many times each is computed, with new draws; the spread is over these."""
     size: int = Field(default=0, ge=0)
     """Most sequences used of each set; 0: up to 2,000 (1,000 where quick)."""
+    times: int = Field(default=1, ge=1, le=20)
+    """Synthetic sequences that TSTR learns from for each real one that TRTR does: they cost nothing
+    but time, and draw by draw average out what one draw happens to hold."""
     quick: bool = False
     """Fewer training steps, for a first look; legacy scores are then not the published protocol."""
     seed: int = Field(default=0, ge=0)

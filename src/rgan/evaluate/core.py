@@ -157,7 +157,7 @@ def _mean_parts(measures: list[Measure]) -> dict[str, float]:
 
 
 def _as_dict(config: EvaluateConfig) -> dict[str, Any]:
-    names = ("metrics", "repeats", "size", "quick", "seed")
+    names = ("metrics", "repeats", "size", "times", "quick", "seed")
     return {n: list(v) if isinstance(v := getattr(config, n), tuple) else v for n in names}
 
 
@@ -199,6 +199,8 @@ class _Bench:
 
     def _wanted(self, metric: Metric, kind: Kind = "synthetic") -> int:
         n = len(self.train)
+        if metric.grows and kind == "synthetic":
+            return n * self.config.times
         whole = metric.fresh == 0 or (metric.many and kind != "floor")
         return n if whole else max(2, round(metric.fresh * n))
 

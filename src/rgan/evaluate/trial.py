@@ -83,6 +83,7 @@ class Metric(ABC):
             is the training set itself (usefulness: trained and tested on real data).
         many: whether synthetic and copy are as many as the training rows used, whatever ``fresh``,
             for metrics whose mean does not depend on the number of candidates.
+        grows: whether it may have ``EvaluateConfig.times`` as many synthetic ones.
         all_rows: whether it must see every training and test row, whatever ``size`` says.
         controls_once: when floor and copy are computed in the first repeat only: never; in quick
             evaluations, for metrics that take seconds; always, for metrics that take minutes.
@@ -91,6 +92,7 @@ class Metric(ABC):
     name: ClassVar[str]
     fresh: ClassVar[float] = 0.5
     many: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
     all_rows: ClassVar[bool] = False
     controls_once: ClassVar[Literal["never", "quick", "always"]] = "never"
 

@@ -174,6 +174,7 @@ class TSTR(Usefulness):
 
     name = "tstr"
     fresh = 0.0
+    grows = True
     note = "floor: trained on real (TRTR)"
 
     def measure(self, trial: Trial) -> dict[str, Measure]:
