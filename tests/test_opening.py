@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rgan.nets.opening import EACH, FEWEST, LEAST, MOST, Opening
+from rgan.nets.opening import EACH, FEWEST, LEAST, MOST, WIDEST, Opening
 from rgan.nets.share import Share
 from rgan.nets.spread import MOST as MOST_NOISE
 from rgan.nets.spread import NOISE, Spread
@@ -83,11 +83,20 @@ def test_what_a_few_sequences_have_alone_is_left_out() -> None:
     assert float(made_NF.max()) < 5
 
 
+def test_the_last_of_chances_still_finds_a_part_of_the_data() -> None:
+    """Shares are added up in 32 bits, and may end below 1."""
+    opening = Opening(2, 0)
+    opening.fit(torch.zeros(2000, 0), ring(2000, 0) + 50)
+    chance_N = 1 - torch.tensor([0.0, 1e-7, 2e-7, 1e-6])
+    made_FN = opening.draw(torch.zeros(0, 4), chance_N, torch.zeros(2, 4))
+    assert float(made_FN.min()) > 40
+
+
 def test_few_sequences_have_no_parts_and_many_numbers_no_room() -> None:
     opening = Opening(2, 0)
     opening.fit(torch.zeros(EACH * FEWEST - 1, 0), ring(EACH * FEWEST - 1, 0))
     assert not bool(opening.fits)
-    assert Opening.suits(64) and not Opening.suits(784) and not Opening.suits(0)
+    assert Opening.suits(WIDEST) and not Opening.suits(WIDEST + 1) and not Opening.suits(0)
     assert len(Opening(4, 0).share) == MOST
 
 

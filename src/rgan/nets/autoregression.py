@@ -18,7 +18,7 @@ LEAST = 1e-3
 """Smallest deviation that a guess is said to have, in normal scores."""
 _DOUBT = 2.0
 """Rows' worth of doubt that a predictor helps."""
-_NORMAL = 1.2533
+NORMAL = 1.2533
 """The deviation of a normal distribution whose mean distance from its centre is 1."""
 
 
@@ -65,7 +65,7 @@ def fit(before: Tensor, last: Tensor, target: Tensor, seen: Tensor, known: Tenso
             beside_2FF[i, j, :j] = _ridge(error[:, :j], error[:, j : j + 1])[:, 0]
             if len(error) >= FEWEST:
                 left_R = error[:, j] - error[:, :j] @ beside_2FF[i, j, :j]
-                unit_2F[i, j] = (_NORMAL * left_R.abs().mean()).clamp(LEAST, 1.0)
+                unit_2F[i, j] = (NORMAL * left_R.abs().mean()).clamp(LEAST, 1.0)
     return Guess(slopes_FP.float(), beside_2FF.float(), unit_2F.float())
 
 

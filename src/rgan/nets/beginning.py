@@ -63,15 +63,20 @@ def _straighten(
     line in its own units does not in normal scores."""
     if g.values is None:
         return
-    bent_FQ, missed = g.scores.table.clone(), []
-    for fit in (None, g.scores.straighten):
-        if fit is not None:
-            fit(target_NTF, seen_NTF)
-        scores = g.scores(read_NTF), g.scores(target_NTF)
-        unit_J = g.values.guess(*scores, seen_NTF, valid_NT).unit[1]
-        some_RF = target_NTF[valid_NT][:: max(1, int(valid_NT.sum()) // ROWS)]
-        stretch_J = g.values.own(g.scores.stretch(some_RF)).mean(0)
-        missed.append(unit_J.log() - stretch_J)  # in the data's units
+    bent_FQ, bent_J = g.scores.table.clone(), _missed(g, read_NTF, target_NTF, seen_NTF, valid_NT)
+    g.scores.straighten(target_NTF, seen_NTF)
+    straight_J = _missed(g, read_NTF, target_NTF, seen_NTF, valid_NT)
     better_F = torch.zeros(len(bent_FQ), dtype=torch.bool, device=bent_FQ.device)
-    better_F[g.code.others] = missed[1] < missed[0] - CLEARLY
+    better_F[g.code.others] = straight_J < bent_J - CLEARLY
     g.scores.table.copy_(torch.where(better_F[:, None], g.scores.table, bent_FQ))
+
+
+def _missed(
+    g: FeedbackGenerator, read_NTF: Tensor, target_NTF: Tensor, seen_NTF: Tensor, valid_NT: Tensor
+) -> Tensor:
+    """(J,) how far a linear guess in the present scores misses, as the logarithm of a deviation in
+    the data's units."""
+    assert g.values is not None
+    guess = g.values.guess(g.scores(read_NTF), g.scores(target_NTF), seen_NTF, valid_NT)
+    some_RF = target_NTF[valid_NT][:: max(1, int(valid_NT.sum()) // ROWS)]
+    return guess.unit[1].log() - g.values.own(g.scores.stretch(some_RF)).mean(0)

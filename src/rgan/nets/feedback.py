@@ -95,7 +95,6 @@ class FeedbackGenerator(BaseGenerator):
         with torch.no_grad(), full_precision(real.x.device):
             both = self.spread(real.x[..., :f], self.lattice[0], random, share)
             score_NTF, target_NTF = map(self.scores, both)
-            first_NF = self.normal(both[1][:, 0])
             past = history(score_NTF, seen_NTF)
             hot_NTL = self.code.hot(real.x[..., :f], seen_NTF)
             last_NTL = self.code.before(hot_NTL)
@@ -116,10 +115,11 @@ class FeedbackGenerator(BaseGenerator):
                 loss_NT = loss_NT + self.levels.likelihood(seen_NTK, hot_NTL, last_NTL)
                 seen_NTK = torch.cat([seen_NTK, hot_NTL], dim=2)
             if self.values is not None:
-                values = (target_NTF, seen_NTF, past)
-                own_NT = self.values.likelihood(seen_NTK, *values)
-                first_NG = torch.cat([row_NR, hot_NTL[:, 0]], dim=1)
-                loss_NT = loss_NT + self.values.opened(own_NT, first_NG, first_NF)
+                own_NT = self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past)
+                if self.values.opening is not None:
+                    first_NG = torch.cat([row_NR, hot_NTL[:, 0]], dim=1)
+                    own_NT = self.values.opened(own_NT, first_NG, self.normal(both[1][:, 0]))
+                loss_NT = loss_NT + own_NT
             if self.ending is None:
                 return (loss_NT * real.valid).sum(1) / real.valid.sum(1)
             known = past.next(score_NTF, seen_NTF).inputs()
@@ -175,7 +175,7 @@ class FeedbackGenerator(BaseGenerator):
                     gaps_FN = None if self.masks is None else seen_FN
                     u_JN = self.values.draw(known_KN, normal_TEN[t], gaps_FN, past)
                     free_FN = self._unscored(self.scores, u_JN)
-                    if t == 0:
+                    if t == 0 and self.values.opening is not None:
                         first_GN = torch.cat([row_NR.T, hot_LN])
                         free_FN = self._opened(free_FN, normal_TEN[t], first_GN)
                 values_NF = self.code.values(hot_LN, free_FN).T
@@ -206,11 +206,8 @@ class FeedbackGenerator(BaseGenerator):
 
     def _opened(self, free_JN: Tensor, normal_EN: Tensor, first_GN: Tensor) -> Tensor:
         """These values of a first step, or the opening's where it fits."""
-        assert self.values is not None
-        first_JN = self.values.draw_first(normal_EN, first_GN)
-        if self.values.opening is None or first_JN is None:
-            return free_JN
-        first_JN = self._unscored(self.normal, first_JN)
+        assert self.values is not None and self.values.opening is not None
+        first_JN = self._unscored(self.normal, self.values.draw_first(normal_EN, first_GN))
         return torch.where(self.values.opening.fits, first_JN, free_JN)
 
     @property

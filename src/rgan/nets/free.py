@@ -80,8 +80,7 @@ class FreeValues(nn.Module):
             hot_NG: the classes and levels that each sequence opens with.
             first_NF: normal scores of first steps.
         """
-        if self.opening is None:
-            return loss_NT
+        assert self.opening is not None
         first_N = self.opening.likelihood(hot_NG, self.own(first_NF))
         first_N = torch.where(self.opening.fits, first_N, loss_NT[:, 0])
         return torch.cat([first_N[:, None], loss_NT[:, 1:]], dim=1)
@@ -99,13 +98,12 @@ class FreeValues(nn.Module):
         last_JN, later_JN = self.own(past.score, 0), self.own(past.known, 0)
         return self.head.draw(x_KN, both_EN, gaps_JN, last_JN, later_JN)
 
-    def draw_first(self, normal_EN: Tensor, hot_GN: Tensor) -> Tensor | None:
-        """(J, N) normal scores of first steps, where there is an opening.
+    def draw_first(self, normal_EN: Tensor, hot_GN: Tensor) -> Tensor:
+        """(J, N) normal scores of first steps, by the opening.
 
         Args:
             hot_GN: the classes and levels there.
         """
-        if self.opening is None:
-            return None
+        assert self.opening is not None
         choose_JN, within_JN = (self.own(part, 0) for part in normal_EN.chunk(2))
         return self.opening.draw(hot_GN, torch.special.ndtr(choose_JN[0]), within_JN)

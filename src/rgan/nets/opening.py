@@ -10,12 +10,13 @@ of them fitted to some dozens of rows, follow them well (``benchmarks/LOG.md``).
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from rgan.nets.values import HALF_LOG_TAU
 
 EACH = 64
 """Sequences for each part: fewer would be learnt by heart."""
@@ -23,6 +24,8 @@ LEAST = 16
 """Sequences below which a part is left out: it would be somebody's."""
 FEWEST, MOST = 8, 300
 """Parts."""
+WIDEST = 128
+"""Features above which there is no opening: each draw takes a covariance in hand."""
 LARGEST = 1 << 20
 """Numbers of all parts' covariances together."""
 ROWS = 20_000
@@ -34,7 +37,6 @@ _DOUBT = 0.1
 """Sequences' worth of doubt that levels are other in one part than in all."""
 _NEVER = -50.0
 """The logarithm of how often a level comes that never does."""
-_HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class Opening(nn.Module):
@@ -66,8 +68,8 @@ class Opening(nn.Module):
 
     @staticmethod
     def suits(features: int) -> bool:
-        """Whether so many features leave room for ``FEWEST`` parts."""
-        return features > 0 and LARGEST // features**2 >= FEWEST
+        """Whether there are features, and not too many."""
+        return 0 < features <= WIDEST
 
     @torch.no_grad()
     def fit(self, hot_NG: Tensor, score_NF: Tensor) -> None:
@@ -91,12 +93,13 @@ class Opening(nn.Module):
         part_NK, parts = part_NK[:, kept_K], int(kept_K.sum())
         count_KG = part_NK.T @ hot_NG + _DOUBT * hot_NG.mean(0)
         root_KFF = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)[kept_K])
+        last = slice(-parts, None)  # a chance of nearly 1 finds a part, and none that is empty
         share_K, centre_KF = (torch.from_numpy(x) for x in (mixture.weights_, mixture.means_))
-        self.share[:parts] = share_K[kept_K].log().to(self.share)
-        self.table[:parts] = (count_KG / (part_NK.sum(0) + _DOUBT)[:, None]).log().to(self.table)
+        self.share[last] = share_K[kept_K].log().to(self.share)
+        self.table[last] = (count_KG / (part_NK.sum(0) + _DOUBT)[:, None]).log().to(self.table)
         self.table.clamp_(min=_NEVER)
-        self.centre[:parts] = centre_KF[kept_K].to(self.centre)
-        self.root[:parts] = root_KFF.to(self.root)
+        self.centre[last] = centre_KF[kept_K].to(self.centre)
+        self.root[last] = root_KFF.to(self.root)
         self.fits.fill_(True)
 
     def likelihood(self, hot_NG: Tensor, score_NF: Tensor) -> Tensor:
@@ -104,7 +107,7 @@ class Opening(nn.Module):
         away_KFN = (score_NF[:, None] - self.centre).permute(1, 2, 0)
         z_KFN = torch.linalg.solve_triangular(self.root, away_KFN, upper=False)
         size_K = self.root.diagonal(dim1=1, dim2=2).log().sum(1)
-        whole = score_NF.shape[1] * _HALF_LOG_TAU
+        whole = score_NF.shape[1] * HALF_LOG_TAU
         log_NK = (-0.5 * z_KFN.square().sum(1) - size_K[:, None]).T - whole
         return -torch.logsumexp(self._shares(hot_NG) + log_NK, dim=1)
 

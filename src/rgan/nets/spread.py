@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rgan.nets.autoregression import NORMAL
 from rgan.nets.past import history
 from rgan.nets.share import Share, drawn
 
@@ -22,8 +23,6 @@ NOISE = 0.05
 """Deviation of the noise, as a share of a typical change from one value to the next."""
 MOST = 0.01
 """The same as a share of the feature's deviation, at most."""
-_NORMAL = 1.2533
-"""The deviation of a normal distribution whose mean distance from its centre is 1."""
 
 
 class Spread(nn.Module):
@@ -52,7 +51,7 @@ class Spread(nn.Module):
         """
         past = history(values_NTF, seen_NTF.float())
         later_NTF = seen_NTF & past.known
-        change_F = _NORMAL * _mean((values_NTF - past.score).abs(), later_NTF)
+        change_F = NORMAL * _mean((values_NTF - past.score).abs(), later_NTF)
         away_NTF = (values_NTF - _mean(values_NTF, seen_NTF)).square()
         deviation_F = _mean(away_NTF, seen_NTF).sqrt()
         wide_F = torch.minimum(NOISE * change_F, MOST * deviation_F)

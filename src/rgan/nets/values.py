@@ -28,7 +28,7 @@ _SHARE = (0.0, 0.0, -2.0, 0.0, 0.0)
 """Logits to begin with."""
 _PLACE = (0.0, 0.0, 0.0, -0.6, 0.6)
 """Means to begin with, in units."""
-_HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class ValueHead(nn.Module):
@@ -140,7 +140,7 @@ class ValueHead(nn.Module):
         moved_FN = torch.where(later_FN, self._beside[1] @ away_FN, self._beside[0] @ away_FN)
         z = (target_FN - moved_FN - mean) / spread
         log_share = torch.log_softmax(logit, 0)
-        log = torch.logsumexp(log_share - 0.5 * z.square() - torch.log(spread), 0) - _HALF_LOG_TAU
+        log = torch.logsumexp(log_share - 0.5 * z.square() - torch.log(spread), 0) - HALF_LOG_TAU
         return -(log * seen_FN).sum(0).view(target.shape[:-1])
 
     def draw(
