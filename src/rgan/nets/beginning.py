@@ -15,6 +15,7 @@ from rgan.nets.autoregression import ROWS
 from rgan.nets.batch import Batch
 from rgan.nets.decisions import where_observed
 from rgan.nets.past import history
+from rgan.nets.spread import goes_on
 
 if TYPE_CHECKING:
     from rgan.nets.feedback import FeedbackGenerator
@@ -30,15 +31,17 @@ def begin(generator: FeedbackGenerator, batch: Batch) -> None:
     g, f = generator, generator.spec.values
     x_NTF, valid_NT = batch.x[..., :f], batch.valid > 0.5
     seen_NTF = where_observed(batch.x[..., f:], batch.valid[..., None], g.spec) > 0.5
+    on_F = torch.zeros(f, dtype=torch.bool, device=x_NTF.device)
     if g.masks is None:  # what comes and goes is never followed exactly
-        g.spread.fit(x_NTF, seen_NTF, g.lattice[0], g.code.columns)
+        on_F = goes_on(x_NTF, seen_NTF)
+        g.spread.fit(x_NTF, seen_NTF, on_F, g.lattice[0], g.code.columns)
     random = torch.Generator(x_NTF.device).manual_seed(0)
     read_NTF, target_NTF = g.spread(x_NTF, g.lattice[0], random)
     target_NTF = target_NTF.double()
     g.normal.bend(target_NTF, seen_NTF)
     g.scores.load_state_dict(g.normal.state_dict())
-    if g.masks is None:
-        _straighten(g, read_NTF, target_NTF, seen_NTF, valid_NT)
+    if bool(on_F.any()):
+        _straighten(g, on_F, read_NTF, target_NTF, seen_NTF, valid_NT)
     g.labels.fit(g.scores(x_NTF), seen_NTF, batch)
     g.statics.fit(replace(batch, condition=g.labels.hidden(batch.condition)))
     hot_NTL = g.code.hot(x_NTF, seen_NTF)
@@ -57,10 +60,15 @@ def begin(generator: FeedbackGenerator, batch: Batch) -> None:
 
 
 def _straighten(
-    g: FeedbackGenerator, read_NTF: Tensor, target_NTF: Tensor, seen_NTF: Tensor, valid_NT: Tensor
+    g: FeedbackGenerator,
+    some_F: Tensor,
+    read_NTF: Tensor,
+    target_NTF: Tensor,
+    seen_NTF: Tensor,
+    valid_NT: Tensor,
 ) -> None:
-    """Give those features a straight table that are foretold better by one: what goes on along a
-    line in its own units does not in normal scores."""
+    """Give those of some features a straight table that are foretold better by one: a line in a
+    feature's own units is none in normal scores."""
     if g.values is None:
         return
     bent_FQ, bent_J = g.scores.table.clone(), _missed(g, read_NTF, target_NTF, seen_NTF, valid_NT)
@@ -68,7 +76,7 @@ def _straighten(
     straight_J = _missed(g, read_NTF, target_NTF, seen_NTF, valid_NT)
     better_F = torch.zeros(len(bent_FQ), dtype=torch.bool, device=bent_FQ.device)
     better_F[g.code.others] = straight_J < bent_J - CLEARLY
-    g.scores.table.copy_(torch.where(better_F[:, None], g.scores.table, bent_FQ))
+    g.scores.table.copy_(torch.where((better_F & some_F)[:, None], g.scores.table, bent_FQ))
 
 
 def _missed(

@@ -8,6 +8,9 @@ unlike anything it has learnt from: its own small faults, read back, are a futur
 seen. So it learns rounded values from all over what they were rounded from (dequantisation: Uria et
 al. 2013, arXiv 1306.0186), and others with a little noise that it makes as well and has learnt to
 see through (noise on what a simulator reads back: Sanchez-Gonzalez et al. 2020, arXiv 2002.09405).
+
+Only where it must: a price or a load that moves on its own is never known so well, and noise would
+blur what it keeps to other features (``benchmarks/LOG.md``).
 """
 
 from __future__ import annotations
@@ -20,15 +23,16 @@ from rgan.nets.past import history
 from rgan.nets.share import Share, drawn
 
 NOISE = 0.05
-"""Deviation of the noise, as a share of a typical change from one value to the next."""
+"""Deviation of the noise, as a share of a typical change from one value to the next. A feature that
+most often goes on as it went, to within as much, gets some."""
 MOST = 0.01
 """The same as a share of the feature's deviation, at most."""
 
 
 class Spread(nn.Module):
-    """Noise on real values. Features without a lattice, or with a fine one, get some at every step,
-    which is read back as well; those with one are moved by up to half its step where they are to be
-    foretold.
+    """Noise on real values. Features that go on as they went get some at every step, which is read
+    back as well, unless their lattice is wider; those on a lattice are moved by up to half its step
+    where they are to be foretold.
 
     Args:
         features: F.
@@ -41,21 +45,28 @@ class Spread(nn.Module):
         self.register_buffer("wide", torch.zeros(features))
 
     @torch.no_grad()
-    def fit(self, values_NTF: Tensor, seen_NTF: Tensor, step_F: Tensor, exact_J: Tensor) -> None:
+    def fit(
+        self,
+        values_NTF: Tensor,
+        seen_NTF: Tensor,
+        some_F: Tensor,
+        step_F: Tensor,
+        exact_J: Tensor,
+    ) -> None:
         """Find out how much noise is little.
 
         Args:
             values_NTF: real values. seen_NTF: bool, whether there is one.
+            some_F: bool, features that may get some: see ``goes_on``.
             step_F: of the features' lattices; 0 where there is none.
             exact_J: features that get none, as they have levels.
         """
-        past = history(values_NTF, seen_NTF.float())
-        later_NTF = seen_NTF & past.known
-        change_F = NORMAL * _mean((values_NTF - past.score).abs(), later_NTF)
+        change_NTF, later_NTF = _changes(values_NTF, seen_NTF)
+        change_F = NORMAL * _mean(change_NTF.abs(), later_NTF)
         away_NTF = (values_NTF - _mean(values_NTF, seen_NTF)).square()
         deviation_F = _mean(away_NTF, seen_NTF).sqrt()
         wide_F = torch.minimum(NOISE * change_F, MOST * deviation_F)
-        wide_F = torch.where(step_F > wide_F, torch.zeros_like(wide_F), wide_F)
+        wide_F = torch.where((step_F > wide_F) | ~some_F, torch.zeros_like(wide_F), wide_F)
         self.wide.copy_(wide_F.index_fill(0, exact_J, 0.0))
 
     def forward(
@@ -75,6 +86,23 @@ class Spread(nn.Module):
         if bool(self.wide.any()):
             values_NTF = values_NTF + self.wide * drawn("normal", values_NTF.shape, random, share)
         return values_NTF, values_NTF + (uniform_NTF - 0.5) * step_F
+
+
+def goes_on(values_NTF: Tensor, seen_NTF: Tensor) -> Tensor:
+    """(F,) whether more often than not a value is the last one, or lies on the line through the last
+    two, to within ``NOISE`` of a typical change."""
+    change_NTF, later_NTF = _changes(values_NTF, seen_NTF)
+    turn_NTF = change_NTF[:, 1:] - change_NTF[:, :-1]
+    both_NTF = later_NTF[:, 1:] & later_NTF[:, :-1]
+    little_F = NOISE * NORMAL * _mean(change_NTF.abs(), later_NTF)
+    on_F = _mean((turn_NTF.abs() <= little_F).to(turn_NTF), both_NTF) > 0.5
+    return on_F | (_mean((change_NTF.abs() <= little_F).to(turn_NTF), later_NTF) > 0.5)
+
+
+def _changes(values_NTF: Tensor, seen_NTF: Tensor) -> tuple[Tensor, Tensor]:
+    """How values differ from the last ones, and where there is a last one."""
+    past = history(values_NTF, seen_NTF.float())
+    return values_NTF - past.score, seen_NTF & past.known
 
 
 def _mean(part_NTF: Tensor, where_NTF: Tensor) -> Tensor:
