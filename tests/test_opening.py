@@ -11,7 +11,7 @@ from torch import Tensor
 from rgan.nets.opening import EACH, FEWEST, LEAST, MOST, WIDEST, Opening
 from rgan.nets.share import Share
 from rgan.nets.spread import MOST as MOST_NOISE
-from rgan.nets.spread import NOISE, Spread
+from rgan.nets.spread import NOISE, Spread, goes_on
 
 
 def ring(n: int, seed: int) -> Tensor:
@@ -109,7 +109,7 @@ def test_noise_is_little_beside_changes_and_leaves_lattices_and_levels_alone() -
     seen = torch.ones_like(values_NTF) > 0
     step_F, exact_J = torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([2])
     spread = Spread(4)
-    spread.fit(values_NTF, seen, step_F, exact_J)
+    spread.fit(values_NTF, seen, torch.ones(4) > 0, step_F, exact_J)
     want_F = torch.tensor([NOISE, 0.0, 0.0, MOST_NOISE])
     assert torch.allclose(spread.wide, want_F, rtol=0.05)
     read_NTF, target_NTF = spread(values_NTF, step_F, random)
@@ -121,12 +121,27 @@ def test_noise_is_little_beside_changes_and_leaves_lattices_and_levels_alone() -
     assert torch.equal(target_NTF[..., 0], read_NTF[..., 0])
 
 
+def test_what_moves_on_its_own_gets_no_noise() -> None:
+    random = torch.Generator().manual_seed(0)
+    walk_NT = torch.randn(400, 24, generator=random).cumsum(1)
+    wave_NT = torch.sin(0.5 * torch.arange(24) + 6 * torch.rand(400, 1, generator=random))
+    rests_NT = walk_NT[:, ::6].repeat_interleave(6, 1)  # then leaps
+    hour_NT1, next_NT1 = walk_NT[:, :4, None], walk_NT[:, 1:5, None]
+    line_NT = torch.lerp(hour_NT1, next_NT1, torch.arange(6) / 6).flatten(1)
+    price_NT = (walk_NT / 20).exp()
+    features = [walk_NT, wave_NT, rests_NT, line_NT, price_NT, torch.ones_like(walk_NT)]
+    values_NTF = torch.stack(features, 2)
+    on_F = goes_on(values_NTF, torch.ones_like(values_NTF) > 0)
+    assert on_F.tolist() == [False, True, True, True, False, True]
+    seen_NTF = torch.rand(values_NTF.shape, generator=random) < 0.9  # gaps change nothing
+    assert goes_on(values_NTF, seen_NTF).tolist() == on_F.tolist()
+
+
 def test_processes_share_the_noise_of_one() -> None:
     values_NTF = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(0)).cumsum(1)
     spread, step_F = Spread(2), torch.tensor([0.0, 0.5])
-    spread.fit(
-        values_NTF, torch.ones_like(values_NTF) > 0, step_F, torch.tensor([], dtype=torch.long)
-    )
+    seen_NTF, none = torch.ones_like(values_NTF) > 0, torch.tensor([], dtype=torch.long)
+    spread.fit(values_NTF, seen_NTF, torch.ones(2) > 0, step_F, none)
     whole = spread(values_NTF, step_F, torch.Generator().manual_seed(1))
     shares = Share(0, 4, 6), Share(4, 6, 6)
     parts = [

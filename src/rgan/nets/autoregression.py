@@ -52,24 +52,24 @@ def fit(before: Tensor, last: Tensor, target: Tensor, seen: Tensor, known: Tenso
     later = seen & known
     change_RF = torch.where(later, target - last, 0)
     if bool((later == later[:, :1]).all()):
-        slopes_FP = _ridge(before[later[:, 0]], change_RF[later[:, 0]]).T
+        slopes_FP = ridge(before[later[:, 0]], change_RF[later[:, 0]]).T
     else:
         columns = zip(later.T, change_RF.T, strict=True)
-        slopes_FP = torch.cat([_ridge(before[r], y_R[r, None]).T for r, y_R in columns])
+        slopes_FP = torch.cat([ridge(before[r], y_R[r, None]).T for r, y_R in columns])
     error_RF = torch.where(later, change_RF - before @ slopes_FP.T, torch.where(seen, target, 0))
     f = target.shape[1]
     beside_2FF, unit_2F = before.new_zeros(2, f, f), before.new_ones(2, f)
     for i, part in enumerate((seen & ~known, later)):
         for j in range(f):
             error = error_RF[part[:, j]]
-            beside_2FF[i, j, :j] = _ridge(error[:, :j], error[:, j : j + 1])[:, 0]
+            beside_2FF[i, j, :j] = ridge(error[:, :j], error[:, j : j + 1])[:, 0]
             if len(error) >= FEWEST:
                 left_R = error[:, j] - error[:, :j] @ beside_2FF[i, j, :j]
                 unit_2F[i, j] = (NORMAL * left_R.abs().mean()).clamp(LEAST, 1.0)
     return Guess(slopes_FP.float(), beside_2FF.float(), unit_2F.float())
 
 
-def _ridge(x_RP: Tensor, y_RF: Tensor) -> Tensor:
+def ridge(x_RP: Tensor, y_RF: Tensor) -> Tensor:
     """(P, F) slopes, shrunk where rows are few."""
     n, p = x_RP.shape
     if n < FEWEST or not p:

@@ -18,15 +18,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rgan.nets.autoregression import NORMAL
+from rgan.nets.autoregression import FEWEST, NORMAL, ROWS, ridge
 from rgan.nets.past import history
 from rgan.nets.share import Share, drawn
 
 NOISE = 0.05
-"""Deviation of the noise, as a share of a typical change from one value to the next. A feature that
-most often goes on as it went, to within as much, gets some."""
+"""Deviation of the noise, as a share of a typical change from one value to the next."""
 MOST = 0.01
 """The same as a share of the feature's deviation, at most."""
+FOLLOWS = 0.2
+"""Share of a typical change within which a value is said to follow from those before it."""
 
 
 class Spread(nn.Module):
@@ -61,8 +62,8 @@ class Spread(nn.Module):
             step_F: of the features' lattices; 0 where there is none.
             exact_J: features that get none, as they have levels.
         """
-        change_NTF, later_NTF = _changes(values_NTF, seen_NTF)
-        change_F = NORMAL * _mean(change_NTF.abs(), later_NTF)
+        past = history(values_NTF, seen_NTF.float())
+        change_F = NORMAL * _mean((values_NTF - past.score).abs(), seen_NTF & past.known)
         away_NTF = (values_NTF - _mean(values_NTF, seen_NTF)).square()
         deviation_F = _mean(away_NTF, seen_NTF).sqrt()
         wide_F = torch.minimum(NOISE * change_F, MOST * deviation_F)
@@ -89,20 +90,22 @@ class Spread(nn.Module):
 
 
 def goes_on(values_NTF: Tensor, seen_NTF: Tensor) -> Tensor:
-    """(F,) whether more often than not a value is the last one, or lies on the line through the last
-    two, to within ``NOISE`` of a typical change."""
-    change_NTF, later_NTF = _changes(values_NTF, seen_NTF)
-    turn_NTF = change_NTF[:, 1:] - change_NTF[:, :-1]
-    both_NTF = later_NTF[:, 1:] & later_NTF[:, :-1]
-    little_F = NOISE * NORMAL * _mean(change_NTF.abs(), later_NTF)
-    on_F = _mean((turn_NTF.abs() <= little_F).to(turn_NTF), both_NTF) > 0.5
-    return on_F | (_mean((change_NTF.abs() <= little_F).to(turn_NTF), later_NTF) > 0.5)
-
-
-def _changes(values_NTF: Tensor, seen_NTF: Tensor) -> tuple[Tensor, Tensor]:
-    """How values differ from the last ones, and where there is a last one."""
+    """(F,) whether a value most often follows from the feature's own past, to within ``FOLLOWS`` of
+    a typical change: as the last value, on the line through the last two, or by least squares."""
     past = history(values_NTF, seen_NTF.float())
-    return values_NTF - past.score, seen_NTF & past.known
+    later_NTF = seen_NTF & past.known
+    found = torch.zeros(values_NTF.shape[2], dtype=torch.bool, device=values_NTF.device)
+    for j, where_NT in enumerate(later_NTF.unbind(2)):
+        every = 1 + int(where_NT.sum()) // ROWS
+        pick = (values_NTF, past.score, past.change)
+        value_R, last_R, lag_R = (x[..., j][where_NT][::every].double() for x in pick)
+        if len(value_R) < FEWEST:
+            continue
+        change_R, before_R2 = value_R - last_R, torch.stack([lag_R, last_R - last_R.mean()], 1)
+        guesses = (0 * lag_R, lag_R, (before_R2 @ ridge(before_R2, change_R[:, None]))[:, 0])
+        missed = min(float((change_R - guess_R).abs().median()) for guess_R in guesses)
+        found[j] = missed <= FOLLOWS * float(change_R.abs().mean())
+    return found
 
 
 def _mean(part_NTF: Tensor, where_NTF: Tensor) -> Tensor:
