@@ -144,6 +144,32 @@ def test_real_sets_are_the_published_ones(tsg: Any, real_data: Path) -> None:
     assert hourly.n_features == 7 and hourly.fully_observed
 
 
+def test_a_series_is_trained_for_as_long_as_held_out_blocks_want_it(
+    tsg: Any, real_data: Path, tmp_path: Path
+) -> None:
+    if not (real_data / "tsg" / "stock_data.csv").is_file():
+        pytest.skip("stock_data.csv is not there")
+    out = tmp_path / "tsg.json"
+    words = ["--data", "stocks", "--rows", "600", "--data-dir", str(real_data), "--out", str(out)]
+    asked = tsg.options([*words, "--set", "train.batch_size=16"])
+    blocks, together = (tsg.Row(asked, "stocks", 24, who, "seed 1") for who in ("blocks", "all"))
+    with pytest.raises(SystemExit, match="--windows blocks all"):
+        _ = together.config
+    training = {"part": "training", "best_step": 66, "split": {"train": 360}}
+    config = {"config": blocks.config.to_sections(), "settings": {}}
+    place = dict(
+        zip(("data", "length", "windows", "who"), tsg.key_of(blocks, "seed 0"), strict=True)
+    )
+    tsg.store(out, place | training | config | {"best_step": 22})  # of another seed
+    tsg.store(out, place | training | config | {"who": "seed 1"})
+    assert blocks.config.train.steps == 12_000
+    epoch = len(together.splits.train) // 16
+    assert together.config.train.steps == 3 * epoch and epoch > 30
+    forced = tsg.options([*words, "--resume", "--steps", "7"])
+    assert tsg.Row(forced, "stocks", 24, "all", "seed 1").config.train.steps == 7
+    assert tsg.Row(asked, "sines", 24, "all", "seed 1").config.train.steps == 12_000
+
+
 def test_blocks_of_time_share_no_step(tsg: Any) -> None:
     values = np.arange(2000.0).reshape(1, -1, 1)
     windows = tsg.tsg_data.in_blocks(cut_windows(Sequences(values), 24))
