@@ -95,6 +95,25 @@ def test_a_grid_that_is_an_accident_is_refused(tmp_path: Path) -> None:
     assert "data.step" in refused(tmp_path, "id,t,x\n" + rows)
 
 
+def test_rows_of_one_moment_are_averaged_or_counted(tmp_path: Path) -> None:
+    text = "id,t,x,y\na,0,1,\na,0,3,5\na,1,4,\na,3,,6\nb,0,2,2\nb,0,2,3\nb,0,,4\n"
+    mean = read_text(tmp_path, text, bin="mean", step=1.0)
+    assert mean.lengths.tolist() == [4, 1]
+    assert mean.values[0, :, 0][mean.observed[0, :, 0]].tolist() == [2, 4]
+    assert mean.values[0, :, 1][mean.observed[0, :, 1]].tolist() == [5, 6]
+    assert mean.values[1, 0].tolist() == [2, 3]
+    count = read_text(tmp_path, text, bin="count", step=2.0)
+    assert count.values[0, :2].tolist() == [[3, 1], [0, 1]]
+    assert count.values[1, 0].tolist() == [2, 3]
+    levels = ("y=low<mid<high",)
+    named = "id,t,y\na,0,low\na,0,high\na,1,mid\n"
+    last = read_text(tmp_path, named, bin="mean", step=1.0, category=levels)
+    assert last.values[0, :, 0].tolist() == [2, 1]
+    assert "--bin mean --step 1" in refused(tmp_path, text)  # which of them would be the last?
+    late = text.replace("a,1,4", "a,-1,4")
+    assert "times grow" in refused(tmp_path, late, bin="mean", step=1.0)
+
+
 def test_jittered_times_stay_on_the_grid(tmp_path: Path) -> None:
     times = np.arange(400) + np.random.default_rng(0).uniform(-0.005, 0.005, 400)
     rows = "".join(f"a,{t:.5f},1\n" for t in times)

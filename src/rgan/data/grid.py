@@ -33,7 +33,11 @@ def unit_of(column: Column, name: str) -> str:
 
 
 def steps_of(
-    table: Table, time: str, sequence_R: NDArray[np.int64], asked: float
+    table: Table,
+    time: str,
+    sequence_R: NDArray[np.int64],
+    asked: float,
+    together: bool = False,
 ) -> tuple[NDArray[np.int64], float]:
     """(R,) the step of each row within its sequence, and the time between two steps.
 
@@ -46,16 +50,18 @@ def steps_of(
         time: the name of the time column.
         sequence_R: which sequence each row belongs to.
         asked: the bin width, in hours for timestamps; 0 infers the grid.
+        together: whether rows of a sequence may have one time, as they are averaged or counted.
 
     Raises:
-        DataError: a time is empty, twice in a sequence, before the one above it, or off the grid.
+        DataError: a time is empty, twice in a sequence without ``together``, before the one above
+            it, or off the grid.
     """
     times_R = _times(table, time)
     order = np.argsort(sequence_R, kind="stable")
     inside = np.diff(sequence_R[order]) == 0
     gaps = np.diff(times_R[order]).astype(np.float64)
     gaps[~inside] = 0.0  # the next sequence starts anew
-    _check_order(table, time, order, inside & (gaps <= 0), gaps)
+    _check_order(table, time, order, inside & (gaps < 0 if together else gaps <= 0), gaps)
     if table.columns[time].kind == "time":
         gaps /= MICROSECONDS
     elapsed = np.concatenate([[0.0], np.cumsum(gaps)])
@@ -135,7 +141,8 @@ def _check_order(
             f'{table.where(row)} has the same id and "{time}" as {table.where(above)} '
             f"({int((bad & (gaps == 0)).sum())} such rows)",
             rule="one row for each (id, time)",
-            repair="keep one of them, or average them",
+            reason="which of them would count is not said",
+            repair="--bin mean --step 1, or keep one of them",
         )
     raise DataError(
         f'{table.where(row)}: "{time}" is before that of {table.where(above)}, the same id\'s '

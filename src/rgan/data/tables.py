@@ -123,7 +123,8 @@ def sequences_of(table: Table, roles: Roles, container: str, name: str = "data")
         steps_R, gap_R = gaps_of(table, roles.time, sequence_R)
         step, unit = 1.0, "step"
     elif roles.time:
-        steps_R, step = steps_of(table, roles.time, sequence_R, roles.step)
+        together = roles.bin in ("mean", "count")
+        steps_R, step = steps_of(table, roles.time, sequence_R, roles.step, together)
         unit = unit_of(table.columns[roles.time], roles.time)
     else:
         steps_R, step, unit = _row_numbers(sequence_R), 1.0, "step"
