@@ -271,6 +271,34 @@ def test_series_of_any_length_are_filled_where_the_run_has_windows(tmp_path: Pat
     assert away.mean() < 0.5 * np.abs(values[:, :77][~seen]).mean()
 
 
+def test_samples_that_end_by_themselves_are_filled_within_their_lengths(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    lengths_N = rng.integers(4, 10, 200)
+    rows = [
+        (i, t, rng.normal(i % 7), rng.normal()) for i, n in enumerate(lengths_N) for t in range(n)
+    ]
+    frame = pl.DataFrame(rows, schema=["stay", "hour", "HR", "Temp"], orient="row")
+    kept = pl.Series(rng.random(len(frame)) > 0.3)
+    frame = frame.with_columns(pl.when(kept).then(pl.col("Temp")).alias("Temp"))
+    frame.write_csv(tmp_path / "stays.csv")
+    columns = ("--id", "stay", "--time", "hour")
+    small = ("--set", "generator.hidden=16", "--set", "train.steps=60", "--set", "train.figures=0")
+    trained = rgan("train", tmp_path / "stays.csv", *columns, "--preset", "feedback", *small, "-q",
+                   "--runs", tmp_path / "runs")  # fmt: skip
+    assert trained.code == 0, trained.err
+    (run,) = (tmp_path / "runs").iterdir()
+    made, out = tmp_path / "made.csv", tmp_path / "out.csv"
+    assert rgan("sample", run, "-n", 40, "-o", made).code == 0
+    answer = rgan("impute", run, made, "-o", out, "--draws", 2, "--steps", 3, *columns, "-q")
+    assert answer.code == 0, answer.err
+    before, after = pl.read_csv(made), pl.read_csv(out)
+    assert before.group_by("stay").len()["len"].n_unique() > 2  # nobody asked for lengths
+    assert before["Temp"].null_count() > 20 and after["Temp"].null_count() == 0
+    assert after.select("stay", "hour").equals(before.select("stay", "hour"))  # and not one more
+    seen = before["Temp"].is_not_null()
+    assert after["Temp"].filter(seen).equals(before["Temp"].filter(seen))
+
+
 # -- scores ----------------------------------------------------------------------------------------
 
 
