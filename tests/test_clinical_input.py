@@ -55,6 +55,23 @@ def test_names_that_are_known(name: str, labs: bool, low: float, high: float) ->
     assert found is not None and (found.low, found.high) == (low, high)
 
 
+def test_an_impossible_age_of_a_table_is_counted(tmp_path: Path) -> None:
+    ages = (300, *range(40, 59), "")  # older than 89 is 300 in some records without names
+    lines = [f"{stay},{hour},80,{age}" for stay, age in enumerate(ages) for hour in range(2)]
+    path = tmp_path / "ages.csv"
+    path.write_text("id,hour,HR,Age\n" + "\n".join(lines) + "\n")
+    kept = read(path, static=("Age",))
+    said = '"Age": 1 of 20 values outside 0 to 120 years (1 above)'
+    assert kept.static is not None and kept.static[0, 0] == 300 and kept.notes == (f"{said}: kept",)
+    unknown = read(path, static=("Age",), implausible="missing")
+    assert unknown.static is not None and np.isnan(unknown.static[[0, 20], 0]).all()
+    assert unknown.static[1:20, 0].tolist() == list(ages[1:20])
+    with pytest.raises(DataError, match="implausible is error"):
+        read(path, static=("Age",), implausible="error")
+    array = check_plausible(kept, Judge("missing"))  # as those of .npz are
+    assert array.static is not None and np.isnan(array.static[0, 0]) and kept.static[0, 0] == 300
+
+
 def test_names_that_may_be_anything_are_not_judged_in_a_table() -> None:
     assert possible("K") is None and possible("map") is None and possible("x0") is None
 

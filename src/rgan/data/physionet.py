@@ -134,15 +134,16 @@ def _parts(records: list[Record]) -> NDArray[np.str_] | None:
 
 
 def _static(about: list[dict[str, float]], judge: Judge) -> tuple[NDArray[np.float32], list[str]]:
-    """(N, A), and a note on impossible heights; -1 in a file is not known."""
+    """(N, A), and notes on impossible ages and heights; -1 in a file is not known."""
     table_NA = np.array([[a.get(name, -1.0) for name in ABOUT] for a in about], dtype=np.float32)
     table_NA[table_NA < 0] = np.nan
     table_NA[:, ABOUT.index("ICUType")] -= 1
-    height_N = table_NA[:, ABOUT.index("Height")]
-    known_N = ~np.isnan(height_N)
-    stays_V, note = judge.judge("Height", height_N[known_N])
-    height_N[np.flatnonzero(known_N)[~stays_V]] = np.nan
-    return table_NA, [note] if note else []
+    notes = []
+    for name in ("Age", "Height"):
+        a = ABOUT.index(name)
+        table_NA[:, a], note = judge.judge_static(name, table_NA[:, a])
+        notes += [note] if note else []
+    return table_NA, notes
 
 
 def read_record(record: Record, text: str, found: _Found) -> Stay:

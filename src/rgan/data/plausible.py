@@ -95,6 +95,7 @@ KNOWN: tuple[Possible, ...] = (
     Possible(10, 1000, "mg/dL", ("cholesterol",), labs=True),
     Possible(0, 1000, "ug/L", ("troponini", "troponint"), labs=True),
     Possible(0, 1, "", ("mechvent",), labs=True),
+    Possible(0, 120, "years", ("age", "ageyears", "ageinyears", "admissionage", "ageatadmission")),
 )
 
 _BY_NAME = {name: possible for possible in KNOWN for name in possible.names}
@@ -158,9 +159,21 @@ class Judge:
             return ~bad_V, f"{text}: taken as not measured"
         return np.ones(len(values_V), dtype=np.bool_), f"{text}: kept"
 
+    def judge_static(
+        self, attribute: str, column_N: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], str]:
+        """The numbers of a static attribute, NaN where one is not known or does not stay, and a
+        note; as ``judge``."""
+        known_N = np.flatnonzero(~np.isnan(column_N))
+        stays_V, note = self.judge(attribute, column_N[known_N])
+        judged_N = column_N.copy()
+        judged_N[known_N[~stays_V]] = np.nan
+        return judged_N, note
+
 
 def check_plausible(sequences: Sequences, judge: Judge) -> Sequences:
-    """The sequences with what a judge says of their values, in ``notes`` and in ``observed``.
+    """The sequences with what a judge says of their values and static attributes: in ``notes``, in
+    ``observed``, and as NaN.
 
     Raises:
         DataError: the judge refuses a feature's values.
@@ -174,9 +187,15 @@ def check_plausible(sequences: Sequences, judge: Judge) -> Sequences:
         stays_V, note = judge.judge(name, sequences.values[:, :, f][seen_NT])
         observed[:, :, f][seen_NT] = stays_V
         notes += [note] if note else []
+    static = None if sequences.static is None else sequences.static.copy()
+    for a, info in enumerate(sequences.static_info):
+        if static is not None and info.kind == "continuous":
+            static[:, a], note = judge.judge_static(info.name, static[:, a])
+            notes += [note] if note else []
     if not notes:
         return sequences
-    return replace(sequences, observed=observed, notes=(*sequences.notes, *notes))
+    notes = [*sequences.notes, *notes]
+    return replace(sequences, observed=observed, static=static, notes=tuple(notes))
 
 
 def _told(feature: str, known: Possible, bad_V: NDArray[np.floating], total: int) -> str:

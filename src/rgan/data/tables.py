@@ -21,7 +21,7 @@ from rgan.data.plausible import Judge
 from rgan.data.roles import Roles, check_roles
 from rgan.errors import DataError, SourceError
 from rgan.layouts import Levels, TableLayout
-from rgan.sequences import Sequences
+from rgan.sequences import Sequences, Static
 
 
 def read_table(path: Path, config: DataConfig) -> Sequences:
@@ -136,15 +136,15 @@ def sequences_of(table: Table, roles: Roles, container: str, name: str = "data")
         one_per_id(table, column, what, sequence_R, first_N) if column else None
         for column, what in ((roles.label, "label"), (roles.subject, "subject"))
     )
-    statics = [static(table, column, sequence_R, first_N) for column in roles.static]
+    static_NA, infos, odd = _statics(table, roles, sequence_R, first_N)
     subjects = subject if subject is not None else (ids_N if roles.id else None)
     return Sequences(
         values,
         observed=observed,
         lengths=lengths,
         labels=label,
-        static=np.stack([column for column, _ in statics], axis=1) if statics else None,
-        static_info=tuple(info for _, info in statics),
+        static=static_NA,
+        static_info=infos,
         subjects=subjects,
         feature_names=(*names, gap) if gap else tuple(names),
         units=_units(table, names, roles),
@@ -153,8 +153,23 @@ def sequences_of(table: Table, roles: Roles, container: str, name: str = "data")
         layout=_layout(table, roles, container, gap),
         label_name=roles.label or "label",
         name=name,
-        notes=tuple(notes),
+        notes=(*notes, *odd),
     )
+
+
+def _statics(
+    table: Table, roles: Roles, sequence_R: NDArray[np.int64], first_N: NDArray[np.int64]
+) -> tuple[NDArray[np.float32] | None, tuple[Static, ...], list[str]]:
+    """(N, A) static attributes, what they are, and notes on impossible ones."""
+    columns, infos, notes = [], [], []
+    for name in roles.static:
+        column_N, info = static(table, name, sequence_R, first_N)
+        if info.kind == "continuous":
+            column_N, note = roles.judge.judge_static(name, column_N)
+            notes += [note] if note else []
+        columns.append(column_N)
+        infos.append(info)
+    return np.stack(columns, axis=1) if columns else None, tuple(infos), notes
 
 
 def _units(table: Table, names: list[str], roles: Roles) -> tuple[str, ...]:
