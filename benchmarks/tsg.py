@@ -42,13 +42,13 @@ from typing import Any
 import tsg_data
 import tsg_scores
 from common import machine
+from tsg_file import flat, key, read, store
 from tsg_table import Part, show
 
 from rgan.config import Config, changed, differences, from_sections, parse_settings, preset
 from rgan.data.split import Splits, split
 from rgan.errors import RganError, RunError
 from rgan.report.progress import make_progress
-from rgan.runs.atomic import write_json
 from rgan.runs.folder import Run
 from rgan.sequences import Sequences
 from rgan.train.randomness import Stream, stream_seed
@@ -56,7 +56,6 @@ from rgan.workflow.fit import fit, resume
 from rgan.workflow.sampling import load_trained
 
 RESULTS = Path(__file__).parent / "results" / "tsg.json"
-VERSION = 1
 SPLIT = {  # "all" holds out as little as a split can: nothing is judged on it
     "all": {"data.split": "random", "data.validation": 0.01, "data.test": 0.01},
     "blocks": {},
@@ -277,46 +276,9 @@ def check_settings(row: Row, part: Part) -> None:
         )
 
 
-# -- the file --------------------------------------------------------------------------------
-
-
-def key(part: Part) -> tuple[Any, ...]:
-    """What a part belongs to."""
-    return part["data"], part["length"], part["windows"], part["who"]
-
-
 def key_of(row: Row, who: str) -> tuple[Any, ...]:
     """The same of a row."""
     return row.data, row.length, row.windows, who
-
-
-def read(path: Path) -> list[Part]:
-    """The parts of an earlier file; none where there is no file."""
-    if not path.exists():
-        return []
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if document.get("version") != VERSION:
-        sys.exit(f"{path} is of another version; name another file with --out")
-    return list(document["parts"])
-
-
-def store(path: Path, part: Part) -> None:
-    """Add a part to what the file holds now, which another process may have added to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"version": VERSION, "parts": [*read(path), part]})
-
-
-def flat(parts: list[Part]) -> list[Part]:
-    """Controls as a floor and a copy, each with its values."""
-    out = []
-    for part in parts:
-        controls = part.get("controls")
-        out += (
-            [part]
-            if controls is None
-            else [part | {"who": w, "values": controls[w]} for w in controls]
-        )
-    return out
 
 
 def options(words: list[str] | None = None) -> argparse.Namespace:
