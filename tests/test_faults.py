@@ -95,6 +95,8 @@ def test_two_threads_tell_each_event_once(tmp_path: Path) -> None:
 def test_what_a_kill_leaves_half_written_is_removed(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "x")
     left = [run.path / ".tmp-0a1b2c3d-run.json", run.figures / ".tmp-0a1b2c3d-samples-00000012.png"]
+    left += [run.tensorboard / ".tmp-0a1b2c3d-probe", run.tensorboard / "probe"]
+    run.tensorboard.mkdir(exist_ok=True)
     other = run.path / ".tmp-0a1b2c3d-evaluation.json"  # that of an evaluation going on beside it
     for path in (*left, other):
         path.write_text("half")

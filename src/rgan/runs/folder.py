@@ -20,6 +20,8 @@ from rgan.runs.info import checked, first_info, iso, read_info, utc_now
 
 _OWN_FILES = ("run.json", "config.toml", "history.jsonl", "clock")
 _OWN_FIGURES = ("samples-*.png", "samples.gif", "losses.png")
+PROBE = "probe"
+"""The file by which a disk is tried before TensorBoard writes to it; gone at once."""
 
 
 class Run:
@@ -188,10 +190,12 @@ class Run:
             more: what else there is to say of this segment.
         """
         # Only names that the run's one writer gives: an evaluation may be writing beside it.
-        for folder, names in ((self.path, _OWN_FILES), (self.figures, _OWN_FIGURES)):
+        own = (self.path, _OWN_FILES), (self.figures, _OWN_FIGURES), (self.tensorboard, (PROBE,))
+        for folder, names in own:
             for name in names:
                 for path in folder.glob(f"{TEMPORARY}*-{name}"):
                     path.unlink(missing_ok=True)
+        (self.tensorboard / PROBE).unlink(missing_ok=True)
         *before, last = self.info["segments"] or [None]
         if last is not None:
             # A killed training could not say how far it came, or said more or less than was saved.

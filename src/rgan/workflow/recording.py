@@ -17,7 +17,7 @@ from rgan.report.board import Board
 from rgan.report.board_parts import chosen_settings
 from rgan.report.similarity import draw_similarity
 from rgan.runs.atomic import explain_os_errors, write_bytes
-from rgan.runs.folder import Run
+from rgan.runs.folder import PROBE, Run
 from rgan.runs.lock import RunLock
 from rgan.train.events import Ended, Event, Listener, Noted
 from rgan.train.health import NETWORKS
@@ -204,8 +204,8 @@ class LastingBoard(Board):
         if self._writer is None:  # each attempt costs a thread, so the disk is tried first
             with explain_os_errors(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(self.folder / "probe", bytes(4096))
-            (self.folder / "probe").unlink()
+            write_bytes(self.folder / PROBE, bytes(4096))
+            (self.folder / PROBE).unlink()
         return super()._open(purge_step)
 
     def _leave(self) -> None:
