@@ -42,6 +42,7 @@ from rgan.workflow.session import Session, open_session
 RESULTS = Path(__file__).parent / "results" / "images.json"
 SETS: dict[str, dict[str, Any]] = {
     "mnist": {"data.source": "mnist"},
+    "mnist-pixels": {"data.source": "mnist", "data.layout": "pixels"},
     "fashion": {"data.source": "fashion-mnist"},
     "lfw28": {"data.source": "lfw", "data.size": "28"},
     "lfw64": {"data.source": "lfw"},

@@ -51,8 +51,9 @@ class GeneratorConfig:
     feedback: bool = False
     """Whether each step is made from those before it, which the recurrence reads back, so that the
     likelihood of data is known (docs/training.md); without convolutions, folds and whitening."""
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
-    """With ``feedback``: the share of units left out at random while likelihood is learnt."""
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """With ``feedback``: the share of units left out at random while likelihood is learnt, of what
+    the recurrence reads, of its states, and of the head that draws values."""
     whiten: bool = False
     """Whether it makes innovations, which a fixed change of coordinates makes values of: for series
     without gaps whose neighbouring values nearly agree (docs/training.md)."""

@@ -100,11 +100,10 @@ class FeedbackGenerator(BaseGenerator):
             last_NTL = self.code.before(hot_NTL)
         row_NR = torch.cat([real.static, self.labels.hidden(real.condition)], dim=1)
         x_NTI = self._inputs(past, masks_NTM, row_NR, real.lengths, last_NTL)
-        states_NTH, _ = self.recurrence(silu(self.read(x_NTI)), self._begin(row_NR))
-        leave = self.config.dropout if self.training else 0.0
-        if leave:
-            kept = drawn("uniform", states_NTH.shape, random, share) >= leave
-            states_NTH = states_NTH * kept / (1 - leave)
+        read_NTH = silu(self.read(x_NTI))
+        kept_NTH, after_NTH, in_head_NTH = (self._kept(read_NTH, random, share) for _ in range(3))
+        states_NTH, _ = self.recurrence(read_NTH * kept_NTH, self._begin(row_NR))
+        states_NTH = states_NTH * after_NTH
         loss_NT = torch.zeros_like(real.valid)
         with full_precision(states_NTH.device):
             seen_NTK = torch.cat([full(states_NTH), x_NTI], dim=2)
@@ -115,7 +114,7 @@ class FeedbackGenerator(BaseGenerator):
                 loss_NT = loss_NT + self.levels.likelihood(seen_NTK, hot_NTL, last_NTL)
                 seen_NTK = torch.cat([seen_NTK, hot_NTL], dim=2)
             if self.values is not None:
-                own_NT = self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past)
+                own_NT = self.values.likelihood(seen_NTK, target_NTF, seen_NTF, past, in_head_NTH)
                 if self.values.opening is not None:
                     first_NG = torch.cat([row_NR, hot_NTL[:, 0]], dim=1)
                     own_NT = self.values.opened(own_NT, first_NG, self.normal(both[1][:, 0]))
@@ -196,6 +195,14 @@ class FeedbackGenerator(BaseGenerator):
         score_NTF = self.scores(values_NTF)
         normal_NK = noise.whole[:, spec.static :]
         return replace(batch, condition=self.labels(normal_NK, score_NTF, seen_NTF, batch))
+
+    def _kept(self, like: Tensor, random: torch.Generator, share: Share | None) -> Tensor | float:
+        """What units are multiplied with, so that some are left out (Srivastava et al. 2014);
+        1 where none are, as outside training."""
+        leave = self.config.dropout
+        if not (leave and self.training):
+            return 1.0
+        return (drawn("uniform", like.shape, random, share) >= leave) / (1 - leave)
 
     def _unscored(self, scores: Scores, u_JN: Tensor) -> Tensor:
         """(J, N) values of the features without levels, as they can be."""

@@ -63,15 +63,23 @@ class FreeValues(nn.Module):
         if self.opening is not None:
             self.opening.fit(hot_NG, self.own(first_NF))
 
-    def likelihood(self, x_NTK: Tensor, target_NTF: Tensor, seen_NTF: Tensor, past: Past) -> Tensor:
+    def likelihood(
+        self,
+        x_NTK: Tensor,
+        target_NTF: Tensor,
+        seen_NTF: Tensor,
+        past: Past,
+        kept_NTH: Tensor | float = 1.0,
+    ) -> Tensor:
         """(N, T) minus the logarithm of the density of the observed values' scores.
 
         Args:
             target_NTF: the scores. seen_NTF: 1 where there is one.
             past: what is known before each step.
+            kept_NTH: what the head's hidden units are multiplied with, so that some are left out.
         """
-        parts = map(self.own, (target_NTF, seen_NTF, past.score, past.known))
-        return self.head.likelihood(x_NTK, *parts)
+        target, seen, last, later = map(self.own, (target_NTF, seen_NTF, past.score, past.known))
+        return self.head.likelihood(x_NTK, target, seen, last, later, kept_NTH)
 
     def opened(self, loss_NT: Tensor, hot_NG: Tensor, first_NF: Tensor) -> Tensor:
         """The same with the opening's first step, where it fits.

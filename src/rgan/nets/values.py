@@ -115,7 +115,13 @@ class ValueHead(nn.Module):
         return logit, torch.cat([near, far]), spread + self.begin, units
 
     def likelihood(
-        self, x: Tensor, target: Tensor, seen: Tensor, last: Tensor, later: Tensor
+        self,
+        x: Tensor,
+        target: Tensor,
+        seen: Tensor,
+        last: Tensor,
+        later: Tensor,
+        kept: Tensor | float = 1.0,
     ) -> Tensor:
         """(N, T) minus the logarithm of the density of the observed values' normal scores.
 
@@ -123,11 +129,13 @@ class ValueHead(nn.Module):
             x: (N, T, I).
             target: (N, T, F) the values; seen: 1 where there is one.
             last: the last ones, 0 where there was none; later: where there was one.
+            kept: (N, T, H) what hidden units are multiplied with, so that some are left out.
         """
         guess = last + later * (x[..., self.before] @ self.slopes.T)
         flat = (part.flatten(0, -2).T for part in (target, seen, self.straight(x), guess, later))
         target_FN, seen_FN, straight_FN, guess_FN, later_FN = flat
-        plain = self.net(x).flatten(0, -2)
+        hidden = silu(first_of(self.net)(x)) * kept
+        plain = last_of(self.net)(hidden).flatten(0, -2)
         if self.between is not None:
             unit_FN = torch.where(later_FN, self.unit[1, :, None], self.unit[0, :, None])
             away_FN = (target_FN - guess_FN) / unit_FN
