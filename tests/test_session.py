@@ -98,3 +98,16 @@ def test_a_last_update_that_is_not_finite_is_no_success() -> None:
     session.state.step = make_plan(session.config.train, len(session.batch)).total - 1
     with pytest.raises(DivergedError, match="not finite"):
         session.run(ignore)
+
+
+@pytest.mark.parametrize(
+    ("steps", "features", "batch"), [(28, 28, 128), (64, 64, 32), (64, 192, 16), (6, 2, 128)]
+)
+def test_a_batch_of_zero_becomes_one_of_so_many_values(
+    steps: int, features: int, batch: int
+) -> None:
+    data = Sequences(np.random.default_rng(0).normal(size=(150, steps, features)))
+    session = open_session(config(train__batch_size=0), data)
+    assert session.config.train.batch_size == batch
+    assert session.state.plan(len(session.batch)).batch == min(batch, len(session.batch))
+    assert session.checkpoint_state()["config"]["train"]["batch_size"] == batch

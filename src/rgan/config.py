@@ -132,6 +132,7 @@ _IMAGES: dict[str, Any] = {
     "critic.planar": True,
     "penalty.weight": 0.002,
     "train.average": 0.995,
+    "train.batch_size": 0,
 }
 """A recurrence over coarse rows between convolutions over both axes: docs/images.md. The slope may
 be steeper than for series by far, as in other GANs of small images."""

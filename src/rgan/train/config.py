@@ -32,8 +32,9 @@ class TrainConfig:
     """Generator updates in all, where ``epochs`` is 0; rounded up to whole epochs."""
     epochs: int = Field(default=0, ge=0)
     """Passes over the training sequences; 0 takes as many as ``steps`` need."""
-    batch_size: int = Field(default=32, ge=1)
-    """Sequences in a batch."""
+    batch_size: int = Field(default=32, ge=0)
+    """Sequences in a batch. 0: so many that a batch has about 100,000 values, from 16 to 128; the
+    run's config.toml has the number."""
     balance: float = Field(default=1.0, ge=0.0, le=1.0)
     """How evenly classes are drawn into batches: 0 as often as in the data, 1 all alike. What is
     learnt of each class stays the same; a rare class is only learnt sooner. Samples are drawn with

@@ -1,8 +1,10 @@
-"""What is refused before a training begins, of its configuration and of its data."""
+"""What is refused before a training begins, of its configuration and of its data, and what data
+settle of it."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from rgan.train.gfactor import make_controller
 from rgan.transforms.config import AUTO
 from rgan.transforms.lattice import MOST_NAMED
 from rgan.transforms.packing import Packer
+
+BATCH_VALUES, LEAST_BATCH, MOST_BATCH = 100_000, 16, 128
+"""Values of a batch whose size data settle; and the least and most sequences that it has."""
 
 
 def check_objective(config: Config) -> None:
@@ -127,3 +132,17 @@ def resolve_kind(config: Config, sequences: Sequences) -> tuple[Config, Sequence
         sequences = dataclasses.replace(sequences, labels=None)
     model = dataclasses.replace(config.model, kind=kind)
     return dataclasses.replace(config, model=model), sequences
+
+
+def resolve_batch(config: Config, sequences: Sequences) -> Config:
+    """The configuration with a number in place of a ``train.batch_size`` of 0.
+
+    Batches of about ``BATCH_VALUES`` values: for the same seconds, small pictures gain by more of
+    them at a step, and large ones by more steps (benchmarks/LOG.md).
+    """
+    if config.train.batch_size:
+        return config
+    values = sequences.n_steps * sequences.n_features
+    size = 2 ** round(math.log2(BATCH_VALUES / values)) if values < BATCH_VALUES else 1
+    size = min(MOST_BATCH, max(LEAST_BATCH, size))
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size))

@@ -29,6 +29,7 @@ from rgan.workflow.checks import (
     check_classes,
     check_conditions,
     check_objective,
+    resolve_batch,
     resolve_kind,
 )
 from rgan.workflow.encoder import Encoder, to_batch
@@ -41,7 +42,7 @@ class Session:
     """All that a training needs, and what it changes.
 
     Args:
-        config: with ``model.kind`` resolved to rgan or rcgan.
+        config: with ``model.kind`` resolved to rgan or rcgan, and the batch to a number.
         splits: real sequences, without labels for an RGAN.
         encoder: fitted to ``splits.train``.
         state: networks and optimisers on their device.
@@ -154,6 +155,7 @@ def open_session(
     config.evaluate.check()  # better now than after an hour of training
     check_objective(config)
     config, sequences = resolve_kind(config, sequences)
+    config = resolve_batch(config, sequences)
     check_conditions(config.model.condition, sequences)
     devices = resolve_devices(config.train.device, launched())
     device = devices[0]
