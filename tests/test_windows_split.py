@@ -111,11 +111,20 @@ def test_windows_of_many_subjects_share_nobody() -> None:
     assert sum(map(len, sets(splits))) == len(windows)
 
 
-def test_random_windows_only_by_name() -> None:
+def test_random_windows_only_by_name(caplog: pytest.LogCaptureFixture) -> None:
     windows = cut_windows(numbered([200]), 10)
     splits = split(windows, DataConfig(split="random"))
     assert share_steps(splits)  # which is why it must be asked for
     assert splits.kind == "random"
+    assert "--set data.split=auto" in caplog.text, "and why it is said"
+
+
+def test_windows_that_share_nothing_are_split_at_random_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    windows = cut_windows(numbered([200, 60]), 10, stride=10)
+    splits = split(windows, DataConfig(split="random"))
+    assert not share_steps(splits) and not caplog.text
 
 
 @settings(deadline=None)

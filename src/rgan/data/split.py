@@ -9,6 +9,7 @@ across a boundary left out; at random only where that is asked for by name.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from rgan.data.config import DataConfig
 from rgan.errors import DataError
 from rgan.sequences import Sequences
+
+logger = logging.getLogger(__name__)
 
 FEW_SUBJECTS = 10
 """Windows of fewer subjects than this are split by time: too few people to hold some out."""
@@ -62,6 +65,12 @@ def split(sequences: Sequences, config: DataConfig, seed: int = 0) -> Splits:
             measured in the training set.
     """
     kind = _resolve(sequences, config.split)
+    if kind == "random" and _overlap(sequences):
+        logger.warning(
+            "windows that overlap are split at random: the same measurements stand in training, "
+            "validation and test, and every score on held-out windows is better than it should be; "
+            "--set data.split=auto keeps them apart"
+        )
     shares = (1 - config.validation - config.test, config.validation, config.test)
     if kind == "official":
         assert sequences.part is not None
@@ -86,6 +95,18 @@ def split(sequences: Sequences, config: DataConfig, seed: int = 0) -> Splits:
     train, validation, test = (sequences[rows] for rows in sets)
     _check_measured(train)
     return Splits(train=train, validation=validation, test=test, kind=kind)
+
+
+def _overlap(sequences: Sequences) -> bool:
+    """Whether any two windows share a step of one series."""
+    if sequences.starts is None:
+        return False
+    of = np.zeros(len(sequences), np.int64)
+    if sequences.subjects is not None:
+        of = np.unique(sequences.subjects, return_inverse=True)[1]
+    order = np.lexsort((sequences.starts, of))
+    near = np.diff(sequences.starts[order]) < sequences.n_steps
+    return bool((near & (of[order][1:] == of[order][:-1])).any())
 
 
 def drop_line(names: list[str]) -> str:
