@@ -143,6 +143,6 @@ def resolve_batch(config: Config, sequences: Sequences) -> Config:
     if config.train.batch_size:
         return config
     values = sequences.n_steps * sequences.n_features
-    size = 2 ** round(math.log2(BATCH_VALUES / values)) if values < BATCH_VALUES else 1
-    size = min(MOST_BATCH, max(LEAST_BATCH, size))
+    values = min(BATCH_VALUES, values)
+    size = min(MOST_BATCH, max(LEAST_BATCH, 2 ** round(math.log2(BATCH_VALUES / values))))
     return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size))
